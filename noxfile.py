@@ -1,0 +1,76 @@
+"""One session per question, the same ones as in tox.ini.
+
+`nox` asks them all, `nox -s typing` one, `nox -s tests-3.9 -- -k frames` one of them about a part. Interpreters that
+are not installed are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+import nox
+
+PYTHONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
+
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_existing_virtualenvs = True
+
+
+def pytest(session: nox.Session, *options: str, env: Optional[dict[str, str]] = None) -> None:
+    session.install("-e", ".[test]")
+    session.run("python", *options, "-m", "pytest", "-n", "auto", *session.posargs, env=env)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Does it work on this Python?"""
+    pytest(session)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Is it tidy?"""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Do the types hold?"""
+    session.install("-e", ".[dev]")
+    session.run("mypy", "--strict", "src")
+
+
+@nox.session
+def portable(session: nox.Session) -> None:
+    """Does it work without the Linux extras?"""
+    pytest(session, env={"TEASTREAMS_PORTABLE": "1"})
+
+
+@nox.session
+def smallpipes(session: nox.Session) -> None:
+    """Does it work when every pipe holds one page?"""
+    pytest(session, env={"TEASTREAMS_PIPE_SIZE": "4096"})
+
+
+@nox.session
+def warnings(session: nox.Session) -> None:
+    """Does it work where every warning is an error, in the interpreter's development mode?"""
+    pytest(session, "-X", "dev", "-W", "error", env={"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"})
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Which lines does no test run?"""
+    here = os.path.dirname(os.path.abspath(__file__))
+    data = {"COVERAGE_FILE": os.path.join(session.create_tmp(), "coverage")}
+    measured = {
+        "COVERAGE_PROCESS_START": os.path.join(here, "pyproject.toml"),
+        "PYTHONPATH": os.path.join(here, "tests", "coverage_site"),
+    }
+    session.install("-e", ".[dev]")
+    pytest(session, env={**data, **measured})
+    session.run("coverage", "combine", env=data)
+    session.run("coverage", "report", "--include=*/teastreams/core/*", "--fail-under=100", env=data)
+    session.run("coverage", "report", "--include=*/teastreams/runtime/*", "--fail-under=95", env=data)

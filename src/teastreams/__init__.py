@@ -1,0 +1,107 @@
+"""teastreams: workflows whose nodes are real processes joined by real pipes.
+
+The public names, and nothing else: importing this starts no thread and no process and installs no handler.
+"""
+
+from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer, SqliteCheckpointer
+from teastreams.core.events import (
+    BranchesFinished,
+    NodeFinished,
+    NodeOutput,
+    NodeStarted,
+    SectionFinished,
+    SectionStarted,
+    StateChanged,
+    Warned,
+)
+from teastreams.core.graph import (
+    END,
+    START,
+    Delivery,
+    NodeStreamsConfig,
+    ParallelConfig,
+    StreamSettings,
+)
+from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
+from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, RetryPolicy
+from teastreams.engine.app import CompiledGraph
+from teastreams.engine.calling import Context
+from teastreams.engine.results import Pause, RunFinished, RunResult
+from teastreams.engine.state_graph import StateGraph
+from teastreams.engine.yaml_engine import YAMLEngine
+from teastreams.errors import (
+    Interrupted,
+    LimitError,
+    NodeError,
+    PlatformError,
+    Position,
+    Problem,
+    TeaStreamsError,
+    UpstreamFailed,
+    WorkflowError,
+    WorkflowFailed,
+)
+from teastreams.executors.flows import BranchFlow
+from teastreams.executors.process import ProcessExecutor
+from teastreams.executors.thread import ThreadExecutor
+from teastreams.runtime.channels import StreamChannel, StreamDirection, StreamRegistry, validate_platform
+from teastreams.runtime.fanout.broadcast import BroadcastReport
+from teastreams.runtime.fanout.orchestrator import TeeOrchestrator
+from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures
+
+__all__ = [
+    "END",
+    "START",
+    "BranchFlow",
+    "BranchesFinished",
+    "BroadcastReport",
+    "ChannelFigures",
+    "Checkpoint",
+    "CheckpointError",
+    "Checkpointer",
+    "CircuitBreaker",
+    "CircuitBreakerConfig",
+    "CompiledGraph",
+    "ConsumerFigures",
+    "Context",
+    "Delivery",
+    "Interrupted",
+    "LimitError",
+    "MemoryCheckpointer",
+    "NodeError",
+    "NodeFigures",
+    "NodeFinished",
+    "NodeOutput",
+    "NodeStarted",
+    "NodeStreamsConfig",
+    "ParallelConfig",
+    "ParallelFlowResult",
+    "ParallelResults",
+    "Pause",
+    "PlatformError",
+    "Position",
+    "Problem",
+    "ProcessExecutor",
+    "RetryPolicy",
+    "RunFinished",
+    "RunResult",
+    "SectionFinished",
+    "SectionStarted",
+    "SqliteCheckpointer",
+    "StateChanged",
+    "StateGraph",
+    "StreamChannel",
+    "StreamDirection",
+    "StreamRegistry",
+    "StreamSettings",
+    "TeaStreamsError",
+    "TeeOrchestrator",
+    "ThreadExecutor",
+    "Update",
+    "UpstreamFailed",
+    "Warned",
+    "WorkflowError",
+    "WorkflowFailed",
+    "YAMLEngine",
+    "validate_platform",
+]

@@ -1,0 +1,39 @@
+"""Checkpoints in this process: for tests, and for interrupts that are resumed by the same program.
+
+The rules for the state are those of the file: rows are kept, not objects, so that a later change of the caller's state
+does not reach into a checkpoint and a value that a file would refuse is refused here. Nothing survives the process.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from teastreams.checkpoint.records import Checkpoint, Row, checkpoint_of, missing, row_of
+
+_SOURCE = "memory"
+
+
+class MemoryCheckpointer:
+    """Keeps checkpoints in this process, with the same rules for their state as a file."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
+
+    def save(self, record: Checkpoint) -> str:
+        """Keep `record` and return its id; CheckpointError names the key of a value that cannot be kept."""
+        row = row_of(record)
+        checkpoint_id = str(row[1])
+        self._rows[checkpoint_id] = row
+        return checkpoint_id
+
+    def load(self, checkpoint_id: Optional[str] = None) -> Checkpoint:
+        """The checkpoint of that id, or the newest one; CheckpointError if there is none."""
+        wanted = next(reversed(self._rows), None) if checkpoint_id is None else checkpoint_id
+        if wanted is None or wanted not in self._rows:
+            raise missing(checkpoint_id, _SOURCE)
+        return checkpoint_of(self._rows[wanted], _SOURCE)
+
+    def list(self, run_id: Optional[str] = None) -> tuple[Checkpoint, ...]:
+        """The checkpoints of one run, or of all, oldest first."""
+        every = (checkpoint_of(row, _SOURCE) for row in self._rows.values())
+        return tuple(one for one in every if run_id in (None, one.run_id))

@@ -1,0 +1,165 @@
+"""`teastreams run | resume | validate`: from arguments to an exit code.
+
+| exit | meaning |
+|---|---|
+| 0 | finished |
+| 1 | a node failed |
+| 2 | usage, or the workflow is invalid |
+| 3 | paused at an interrupt (the resume command is printed) |
+| 5 | timeout or stall |
+| 75 | this machine cannot now: out of processes, descriptors, disk |
+| 130, 143 | interrupted, terminated: after an ordered stop |
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from types import FrameType
+from typing import IO, Any, Optional, Sequence
+
+from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
+from teastreams.cli import outlet
+from teastreams.cli.arguments import UsageError, command_line, given_state
+from teastreams.engine.app import CompiledGraph
+from teastreams.engine.results import RunFinished, RunResult
+from teastreams.engine.yaml_engine import YAMLEngine
+from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
+
+FINISHED, FAILED, INVALID, PAUSED, LATE, NOT_NOW, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 5, 75, 130, 143
+
+
+class _Terminated(BaseException):
+    """SIGTERM reached the command line itself; every node was ended before."""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command line and return its exit code."""
+    options = command_line(sys.argv[1:] if argv is None else argv)
+    command = _validate if options.command == "validate" else _run
+    with outlet.stdout_aside() as stdout:
+        return _guarded(lambda: command(options, stdout), options)
+
+
+def _guarded(command: Any, options: argparse.Namespace) -> int:  # noqa: PLR0911  a table, as code
+    """Every way in which a command can end, as an exit code and a word on stderr."""
+    clock = _Clock(getattr(options, "timeout", None))
+    try:
+        with clock:
+            return int(command())
+    except WorkflowFailed as failed:
+        outlet.say(f"teastreams: {failed}")
+        return LATE if failed.primary.phase in ("timeout", "stall") else FAILED
+    except (WorkflowError, UsageError, CheckpointError) as error:
+        outlet.say(str(error))
+        return INVALID
+    except (LimitError, PlatformError, outlet.CannotWrite) as error:
+        outlet.say(f"teastreams: {error}")
+        return NOT_NOW
+    except KeyboardInterrupt:
+        outlet.say("teastreams: interrupted; every node was ended in order")
+        return INTERRUPTED
+    except (_Terminated, Interrupted):
+        if clock.rang:
+            outlet.say(f"teastreams: timed out after {options.timeout:g} s; every node was ended in order")
+            return LATE
+        outlet.say("teastreams: terminated; every node was ended in order")
+        return TERMINATED
+
+
+def _validate(options: argparse.Namespace, stdout: IO[str]) -> int:
+    graph = YAMLEngine().load_from_file(options.file)
+    problems = graph.problems()
+    if problems:
+        raise WorkflowError(problems)
+    outlet.write_result(f"{options.file}: valid, {len(graph.graph.nodes)} nodes", None, stdout)
+    return FINISHED
+
+
+def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
+    app = YAMLEngine().load_from_file(options.file).compile()
+    state = given_state(options)
+    keeper = SqliteCheckpointer(options.checkpoint) if options.checkpoint else None
+    _refuse_lost_pauses(app, options)
+    _refuse_lost_output(options)
+    if options.command == "resume":
+        if keeper is None:
+            raise UsageError("resume needs --checkpoint DB, the file that the run was given")
+        events = app.resume_stream(keeper, state, checkpoint_id=options.id, echo_output=not options.quiet)
+    else:
+        events = app.stream(state, checkpointer=keeper, echo_output=not options.quiet)
+    return _finish(_watched(events, options, stdout), options, stdout)
+
+
+def _watched(events: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
+    """Walk the events to the last one, telling those who want to know."""
+    log = outlet.EventLog(options.events, stdout)
+    progress = outlet.progress_wanted(options.progress, options.quiet)
+    try:
+        for event in events:
+            log.write(event)
+            if progress:
+                outlet.show_progress(event)
+            if isinstance(event, RunFinished):
+                if options.verbose:
+                    outlet.show_figures(event)
+                return event.result
+    finally:
+        events.close()
+        log.close()
+    raise RuntimeError("a run ended without its last event")
+
+
+def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str]) -> int:
+    if result.pause is None:
+        if options.events != "-" or options.output is not None:
+            outlet.write_result(outlet.state_as_json(result.state), options.output, stdout)
+        return FINISHED
+    outlet.say(f"paused {result.pause.when} {result.pause.node!r}, checkpoint {result.checkpoint_id}; go on with:")
+    words = ["python", "-m", "teastreams", "resume", options.file, "--checkpoint", options.checkpoint]
+    outlet.say(f"  {shlex.join([*words, '--id', str(result.checkpoint_id)])}")
+    return PAUSED
+
+
+def _refuse_lost_pauses(app: CompiledGraph, options: argparse.Namespace) -> None:
+    pausing = [node.name for node in app.graph.nodes if node.interrupt_before or node.interrupt_after]
+    if pausing and not options.checkpoint:
+        raise UsageError(f"the run will pause at {pausing[0]!r} and could not be resumed; add --checkpoint DB")
+
+
+def _refuse_lost_output(options: argparse.Namespace) -> None:
+    for option in ("output", "events"):
+        path = getattr(options, option)
+        reason = "" if option == "events" and path == "-" else outlet.refused_path(path)
+        if reason:
+            raise UsageError(f"--{option} {path} cannot be written: {reason}; name another file")
+
+
+class _Clock:
+    """SIGTERM as an exception, and the whole run's time limit: when it rings it terminates us, in order."""
+
+    def __init__(self, seconds: Optional[float]) -> None:
+        self._seconds = seconds
+        self.rang = False
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> _Clock:
+        self._old[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._terminate)
+        if self._seconds is not None:
+            self._old[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _ring(self, _signal: int, _frame: Optional[FrameType]) -> None:
+        self.rang = True
+        signal.raise_signal(signal.SIGTERM)
+
+    def _terminate(self, _signal: int, _frame: Optional[FrameType]) -> None:
+        raise _Terminated

@@ -1,0 +1,232 @@
+"""Where the command line's words go: data to the real stdout, talk to stderr.
+
+At start the real stdout is kept aside and descriptor 1 is pointed at stderr, so that whatever a plain node or a
+library prints cannot mix with the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from typing import IO, Any, Callable, Iterator, Mapping, Optional
+
+from teastreams.core.events import NodeFinished, NodeStarted
+from teastreams.engine.results import RunFinished, RunResult
+
+ESCAPED = "backslashreplace"
+"""Half a surrogate pair is no UTF-8; what Python writes for it instead is JSON's own escape of it."""
+
+
+class CannotWrite(Exception):
+    """What was to be written could not be: the text says what, where and why."""
+
+
+@contextmanager
+def stdout_aside() -> Iterator[IO[str]]:
+    """The real stdout as a file of our own; from now on descriptor 1 leads to stderr."""
+    _open_missing()
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    real = os.dup(1)  # not inheritable: programs that nodes start cannot keep a reader of the result waiting
+    os.dup2(2, 1)
+    file = os.fdopen(real, "w", encoding="utf-8", errors=ESCAPED)
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what could not be flushed has been told
+            file.close()
+
+
+def _open_missing() -> None:
+    """A standard descriptor that the caller closed leads to /dev/null: else the next file of ours got its number."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
+
+
+def state_as_json(state: Mapping[str, Any]) -> str:
+    """The final state as one JSON object; what JSON does not know appears as its text, and stderr says so."""
+    unknown: dict[str, None] = {}
+
+    def as_text(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return dict(value)
+        unknown[_kind(value)] = None
+        return _text(value)
+
+    text = json.dumps(_plain(dict(state), as_text), ensure_ascii=False, allow_nan=False, indent=2)
+    if unknown:
+        say(f"note: values of type {', '.join(unknown)} are no JSON and were written as text")
+    return text
+
+
+def _plain(value: Any, stranger: Callable[[Any], Any], above: tuple[int, ...] = ()) -> Any:
+    """`value` in JSON's own types. What is none of them, or contains itself, is what `stranger` makes of it."""
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if id(value) not in above:
+        above = (*above, id(value))
+        if isinstance(value, dict):
+            return {_key(key, stranger): _plain(each, stranger, above) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [_plain(each, stranger, above) for each in value]
+        return _plain(stranger(value), stranger, above)
+    return _text(value)
+
+
+def _key(key: Any, stranger: Callable[[Any], Any]) -> Any:
+    """JSON's keys are texts; json.dumps writes numbers, True and None as such by itself."""
+    known = key is None or isinstance(key, (str, int)) or (isinstance(key, float) and math.isfinite(key))
+    return key if known else str(stranger(key))
+
+
+def _kind(value: Any) -> str:
+    return f"float ({value})" if isinstance(value, float) else type(value).__name__
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose text cannot be had: {type(error).__name__}>"
+
+
+def refused_path(path: Optional[str]) -> str:
+    """Why nothing could be put at `path` at the end of a run, asked before it; "" when nothing speaks against it."""
+    if path is None or _is_special(path):
+        return ""
+    folder = os.path.dirname(os.path.abspath(path))
+    reasons = {
+        "it is a folder": os.path.isdir(path),
+        f"there is no folder {folder}": not os.path.isdir(folder),
+        f"the folder {folder} cannot be written": not os.access(folder, os.W_OK | os.X_OK),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def write_result(text: str, path: Optional[str], stdout: IO[str]) -> None:
+    """To `path`, whole or not at all, or to stdout. A reader of stdout that has left is no error.
+
+    CannotWrite when the disk is full, or the file cannot be made.
+    """
+    try:
+        if path is None:
+            stdout.write(text + "\n")
+            stdout.flush()
+        elif _is_special(path):
+            with open(path, "w", encoding="utf-8", errors=ESCAPED) as file:
+                file.write(text + "\n")
+        else:
+            _replace(os.path.realpath(path), (text + "\n").encode("utf-8", ESCAPED))
+    except BrokenPipeError:
+        return
+    except OSError as error:
+        raise CannotWrite(f"the result cannot be written to {path or 'stdout'}: {error.strerror}") from error
+
+
+def _is_special(path: str) -> bool:
+    """A device or a FIFO is written to; to put a file in its place would be a disaster (/dev/null, as root)."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _replace(target: str, data: bytes) -> None:
+    """Written beside the target under another name first, so that nobody sees, or is left with, a part of it."""
+    folder, name = os.path.split(target)
+    with tempfile.NamedTemporaryFile("wb", dir=folder, prefix=f".{name}.", delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def say(text: str) -> None:
+    """One message to stderr."""
+    with suppress(OSError, ValueError, AttributeError):  # stderr may be full, closed, or None
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+class EventLog:
+    """Writes every event as one JSON line: its type, then its fields. A reader that has left is no error."""
+
+    def __init__(self, path: Optional[str], stdout: IO[str]) -> None:
+        self._own = path not in (None, "-")
+        self._file: Optional[IO[str]] = None
+        if path is not None:
+            self._file = _opened(path) if self._own else stdout
+
+    def write(self, event: Any) -> None:
+        """Append one event; CannotWrite when the disk is full."""
+        if self._file is None:
+            return
+        line = json.dumps({"type": type(event).__name__, **_fields(event)}, ensure_ascii=False, allow_nan=False)
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except BrokenPipeError:
+            self.close()
+        except OSError as error:
+            raise CannotWrite(f"the events cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file, unless it is stdout. Nothing is written after that."""
+        file, self._file = self._file, None
+        if file is not None and self._own:
+            with suppress(OSError):  # every line was flushed, or its failure told
+                file.close()
+
+
+def _opened(path: str) -> IO[str]:
+    try:
+        return open(path, "w", encoding="utf-8", errors=ESCAPED)
+    except OSError as error:
+        raise CannotWrite(f"the events cannot be written to {path}: {error.strerror}") from error
+
+
+def _fields(value: Any) -> Any:
+    fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    return _plain(fields, _as_fields)
+
+
+def _as_fields(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    return dict(value) if isinstance(value, Mapping) else _text(value)
+
+
+def progress_wanted(choice: str, quiet: bool) -> bool:
+    """Lines of progress? `auto` means: when somebody sits at a terminal."""
+    if quiet or choice == "off":
+        return False
+    return choice == "plain" or (os.isatty(2) and not os.environ.get("CI"))
+
+
+def show_progress(event: Any) -> None:
+    """One line for the beginning and the end of each node."""
+    if isinstance(event, NodeStarted):
+        say(f"{event.node}: started" + (f" (pid {event.pid})" if event.pid else ""))
+    elif isinstance(event, NodeFinished):
+        say(f"{event.node}: {event.status} after {event.seconds:.2f} s")
+
+
+def show_figures(event: RunFinished) -> None:
+    """What every node and channel did, at the end."""
+    result: RunResult = event.result
+    for name, node in result.nodes.items():
+        say(f"{name}: {node.status.value}, {node.seconds:.2f} s")
+    for name, channel in result.channels.items():
+        shares = ", ".join(
+            f"{node} {each.bytes} B" + (f" ({each.dropped_records} records dropped)" if each.dropped_records else "")
+            for node, each in channel.consumers.items()
+        )
+        say(f"channel {name}: {channel.bytes} B; {shares}")

@@ -1,0 +1,161 @@
+"""What was declared: nodes, edges, channels and settings, frozen.
+
+These values carry no descriptor and no process: `rules` checks them, `flow` and `plan` turn them into what
+will happen, `runtime` does it. Positions are kept beside the values, so that every later problem can point
+into the document; a graph built in Python has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping, Optional
+
+from teastreams.core.policies import CircuitBreakerConfig, RetryPolicy
+from teastreams.errors import Position
+
+START = "__start__"
+END = "__end__"
+
+STRATEGIES = ("thread", "process", "remote")
+STREAM_MODES = ("direct", "broadcast")
+OVERFLOWS = ("block", "spill", "drop_oldest", "drop_newest", "fail")
+ON_THREADS = ("warn", "error", "allow")
+STREAMS = ("stdin", "stdout", "stderr")
+
+DEFAULT_BUFFER_BYTES = 65536
+DEFAULT_LIMIT_BYTES = 8 * 1024 * 1024
+DEFAULT_SPILL_BYTES = 1024 * 1024 * 1024
+MAX_CONSUMERS = 64
+MAX_NODES = 256
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """`settings.parallel.streams`: defaults for every channel. Sizes in bytes, times in seconds.
+
+    `buffer_size` is the wished size of the kernel's pipes. `buffer_grows` is True when the document left it
+    out: the runtime then takes the largest size that the machine's quota allows. `timeout` is the wall clock
+    of one stream section, `stall_timeout` the longest time without a byte moved anywhere in it; None is never.
+    """
+
+    enabled: bool = False
+    buffer_size: int = DEFAULT_BUFFER_BYTES
+    buffer_grows: bool = True
+    buffer_limit: int = DEFAULT_LIMIT_BYTES
+    overflow: str = "block"
+    spill_limit: int = DEFAULT_SPILL_BYTES
+    timeout: Optional[float] = None
+    stall_timeout: Optional[float] = None
+    grace_seconds: float = 5.0
+    drain_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How the branches of parallel edges run. Times in seconds; None is no limit.
+
+    `strategy` is thread, process or remote. `max_workers` limits batch branches only: a stream section needs
+    all its workers at once. `fail_fast` stops the siblings of the first branch that fails; otherwise they
+    go on to their end, and the run fails then. `on_threads` says what to do when the host process has other
+    threads at a fork: warn, error or allow.
+    """
+
+    strategy: str = "thread"
+    max_workers: Optional[int] = None
+    timeout_seconds: Optional[float] = None
+    fail_fast: bool = False
+    include_traceback: bool = True
+    retry_policy: Optional[RetryPolicy] = None
+    circuit_breaker: Optional[CircuitBreakerConfig] = None
+    streams: StreamSettings = field(default_factory=StreamSettings)
+    on_threads: str = "warn"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How one consumer takes its stream; None means the value of the settings. Limits in bytes."""
+
+    overflow: Optional[str] = None
+    buffer_limit: Optional[int] = None
+    spill_limit: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class NodeStreamsConfig:
+    """`streams:` of one node: the channel on each standard stream, or None, and how stdin is delivered."""
+
+    stdin: Optional[str] = None
+    stdout: Optional[str] = None
+    stderr: Optional[str] = None
+    delivery: Delivery = Delivery()
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels this node touches, in the order stdin, stdout, stderr."""
+        return tuple(name for name in (self.stdin, self.stdout, self.stderr) if name is not None)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node as declared. `run` is called with what its signature names among state, parallel_results, node, context.
+
+    `positions` maps the dotted key inside the node (`name`, `streams.stdin`, `timeout`, ...) to its place in the
+    document; `where` is the place of the node itself.
+    """
+
+    name: str
+    run: Optional[Callable[..., Any]] = None
+    streams: Optional[NodeStreamsConfig] = None
+    timeout_seconds: Optional[float] = None
+    interrupt_before: bool = False
+    interrupt_after: bool = False
+    where: Optional[Position] = None
+    positions: Mapping[str, Position] = field(default_factory=dict)
+
+    @property
+    def streaming(self) -> bool:
+        """Does this node touch a channel?"""
+        return self.streams is not None and bool(self.streams.channels)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One edge: from `source` to one target, or to several when it is parallel.
+
+    `strategy` overrides the settings for this edge. `fan_in` names the node where the branches join.
+    """
+
+    source: str
+    targets: tuple[str, ...]
+    parallel: bool = False
+    strategy: Optional[str] = None
+    stream_mode: str = "direct"
+    fan_in: Optional[str] = None
+    where: Optional[Position] = None
+    positions: Mapping[str, Position] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A whole declaration. `file` is the document's name ("" for a graph built in Python).
+
+    `strategy_given` says whether the settings named a strategy at all: in Python `streams=` is the opt-in and
+    implies process, in YAML a thread strategy with streams is a mistake to report.
+    """
+
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    name: str = ""
+    file: str = ""
+    strategy_given: bool = False
+    streams_optional: bool = True
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    positions: Mapping[str, Position] = field(default_factory=dict)
+
+    def node(self, name: str) -> Node:
+        """The node of that name; KeyError if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)

@@ -1,0 +1,97 @@
+"""check(graph) -> problems: everything that is wrong between nodes, edges, channels and settings, at once.
+
+The rules stand in tables, one small function each. Those of `SHAPE` and `ALWAYS` run on every graph. The later
+stages follow control through the graph and assume what the stage before has checked: each runs only when that one
+found nothing, because its findings would be consequences. A graph without problems is one that `flow_of` unfolds
+with every node in it exactly once. Nothing of the graph is executed.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Iterable, TypeVar
+
+from teastreams.core.graph import Graph
+from teastreams.core.rules import branches, channels, control, names, settings
+from teastreams.core.rules.wording import Found
+from teastreams.core.units import control_of
+from teastreams.errors import Problem
+
+__all__ = ["check"]
+
+Checked = TypeVar("Checked")
+
+SHAPE: tuple[Callable[[Graph], Iterable[Found]], ...] = (
+    names.no_nodes,
+    names.bad_names,
+    names.duplicate_nodes,
+    names.unknown_ends,
+    names.ends_reversed,
+    names.self_edges,
+    names.duplicate_targets,
+    names.duplicate_edges,
+    names.parallel_edges_of_one_node,
+    names.fan_in_without_parallel,
+    names.bad_fan_in,
+    names.missing_fan_in,
+    names.too_few_targets,
+    channels.nameless,
+    channels.same_channel_twice,
+    channels.several_producers,
+    channels.without_producer,
+    channels.self_loops,
+    channels.cycles,
+)
+
+ALWAYS: tuple[Callable[[Graph], Iterable[Found]], ...] = (
+    channels.without_consumer,
+    channels.too_many_consumers,
+    channels.not_broadcast,
+    channels.needless_broadcast,
+    settings.bad_values,
+    settings.remote,
+    settings.streams_in_threads,
+    settings.stream_branches_in_threads,
+    settings.interrupts_in_sections,
+    settings.timeouts_without_worker,
+)
+
+CONTROL = (
+    control.several_edges_in_one_unit,
+    control.fan_in_inside_its_section,
+    control.shared_fan_in,
+    control.several_ways,
+    control.beside_the_branches,
+    control.cycles,
+    control.unreachable,
+)
+
+BRANCHES = (branches.lost, branches.meeting)
+
+NESTED = (branches.sections_in_threads, branches.interrupts)
+
+
+def check(graph: Graph) -> tuple[Problem, ...]:
+    """Every mistake of a graph, in the order of the document, or of declaration where there is none.
+
+    Each problem names what is wrong and whom it concerns, and gives the text to write instead. Empty: the graph
+    can run.
+    """
+    too_many = names.too_many_nodes(graph)  # alone: the rules below may then take the square of their number
+    shape = too_many or _found(SHAPE, graph)
+    found = [*shape, *([] if too_many else _found(ALWAYS, graph)), *([] if shape else _of_control(graph))]
+    declared = {id(subject): number for number, subject in enumerate((graph, *graph.nodes, *graph.edges))}
+
+    def place(one: Found) -> tuple[int, int, int]:
+        where = one[1].where
+        return (where.line, where.column, 0) if where else (0, 0, declared[id(one[0])])
+
+    return tuple(problem for _, problem in sorted(found, key=place))
+
+
+def _of_control(graph: Graph) -> list[Found]:
+    known = control_of(graph)
+    return _found(CONTROL, known) or _found(BRANCHES, known) or _found(NESTED, known)
+
+
+def _found(rules: Iterable[Callable[[Checked], Iterable[Found]]], checked: Checked) -> list[Found]:
+    return [found for rule in rules for found in rule(checked)]

@@ -1,0 +1,324 @@
+"""Graph -> control: nodes contracted to units, and the ways that control takes from one unit to the next.
+
+A unit is what starts and ends as one: a plain node, or the stream sections that a parallel edge starts together
+(mostly a single section). A *section* is a connected component of nodes over channels. A parallel edge is
+*attached* to a unit when one of its targets is a member: it then says how the unit's results are collected.
+Edges between members of one unit order nothing. Where nothing is declared, control goes on to the fan-in of
+the branch it is in, else to the next node of the list. Nothing is judged here: `rules` does that, over these values;
+`flow` unfolds them. Nothing here fails on a wrong graph whose names and channels are sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Collection, Iterable, Iterator, Mapping, Optional
+
+from teastreams.core.graph import END, START, Edge, Graph
+
+
+@dataclass(frozen=True)
+class ChannelEnds:
+    """One channel as declared: who writes it, as (node, "stdout" or "stderr"), and who reads it."""
+
+    name: str
+    producers: tuple[tuple[str, str], ...] = ()
+    consumers: tuple[str, ...] = ()
+
+    @property
+    def producer(self) -> str:
+        """The node that writes it; a checked graph has exactly one."""
+        return self.producers[0][0]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Everybody at either end."""
+        return (*(name for name, _ in self.producers), *self.consumers)
+
+
+def channels_of(graph: Graph) -> tuple[ChannelEnds, ...]:
+    """The channels of a graph in the order in which its nodes first name them."""
+    producers: dict[str, list[tuple[str, str]]] = {}
+    consumers: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if node.streams is None:
+            continue
+        for channel in node.streams.channels:
+            producers.setdefault(channel, [])
+            consumers.setdefault(channel, [])
+        if node.streams.stdin is not None:
+            consumers[node.streams.stdin].append(node.name)
+        for stream, output in (("stdout", node.streams.stdout), ("stderr", node.streams.stderr)):
+            if output is not None:
+                producers[output].append((node.name, stream))
+    return tuple(ChannelEnds(name, tuple(producers[name]), tuple(consumers[name])) for name in producers)
+
+
+def upstream_of(graph: Graph) -> dict[str, str]:
+    """For every node with an input: the node that produces it. One stdin each, so sections are trees."""
+    return {
+        consumer: channel.producer
+        for channel in channels_of(graph)
+        if channel.producers
+        for consumer in channel.consumers
+    }
+
+
+def sections_of(graph: Graph) -> tuple[tuple[str, ...], ...]:
+    """The stream sections: members in topological order of the channels, ties in declaration order."""
+    upstream = upstream_of(graph)
+    names = [node.name for node in graph.nodes]
+    return tuple(
+        in_stream_order([name for name in names if name in section], upstream)
+        for section in _in_order(_merged(set(channel.nodes) for channel in channels_of(graph)), names)
+    )
+
+
+def in_stream_order(names: Iterable[str], upstream: Mapping[str, str]) -> tuple[str, ...]:
+    """`names`, given in declaration order, sorted so that every producer stands before its consumers."""
+    waiting = dict.fromkeys(names)
+    order: list[str] = []
+    while waiting:
+        ready = next((name for name in waiting if upstream.get(name) not in waiting), next(iter(waiting)))
+        del waiting[ready]
+        order.append(ready)
+    return tuple(order)
+
+
+def _merged(sets: Iterable[set[str]]) -> list[set[str]]:
+    """Sets that share an element become one."""
+    result: list[set[str]] = []
+    for new in sets:
+        touching = [known for known in result if known & new]
+        result = [known for known in result if not known & new]
+        result.append(new.union(*touching))
+    return result
+
+
+def _in_order(sets: Iterable[set[str]], names: list[str]) -> list[set[str]]:
+    return sorted(sets, key=lambda members: min(names.index(name) for name in members))
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way out of a unit, from the node `source` to the node `target`.
+
+    `edge` is its declaration, None when it follows from the order of the nodes. When control fans out to plain
+    branches on this way, `fork` is that parallel edge and `target` its fan-in.
+    """
+
+    source: str
+    target: str
+    edge: Optional[Edge] = None
+    fork: Optional[Edge] = None
+
+    @property
+    def joining(self) -> bool:
+        """Does it lead from a fan-out to the fan-in of that same fan-out?"""
+        return self.edge is not None and self.edge.parallel and self.edge.fan_in == self.target
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The targets as its declaration names them."""
+        return self.edge.targets if self.edge is not None and self.edge.parallel else (self.target,)
+
+    @property
+    def heads_for(self) -> tuple[str, ...]:
+        """Every node to which control goes on this way."""
+        return (*(self.fork.targets if self.fork else ()), self.target)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What starts and ends as one. `edges` are the parallel edges attached to it, `ways` all that lead out of it."""
+
+    members: tuple[str, ...]
+    streaming: bool = False
+    edges: tuple[Edge, ...] = ()
+    ways: tuple[Way, ...] = ()
+
+    @property
+    def edge(self) -> Optional[Edge]:
+        """The parallel edge attached to it; a checked graph has at most one."""
+        return self.edges[0] if self.edges else None
+
+    @property
+    def fan_in(self) -> Optional[str]:
+        """Where its branches join, if they do."""
+        return self.edge.fan_in if self.edge else None
+
+    @property
+    def hops(self) -> tuple[tuple[str, str], ...]:
+        """Every (from, to) by which control leaves it, the companions and the fan-in of its edges included."""
+        ways = [(way.source, node) for way in self.ways for node in way.heads_for]
+        for edge in self.edges:
+            origin = edge.source if edge.source in self.members else self.members[0]
+            ways += [(origin, node) for node in edge.targets if node not in self.members]
+            ways += [(self.members[-1], edge.fan_in)] if edge.fan_in and edge.fan_in not in self.members else []
+        return tuple(ways)
+
+
+@dataclass(frozen=True)
+class Control:
+    """The contracted graph. `head` maps every node, START and END to the first member of its unit."""
+
+    graph: Graph
+    head: Mapping[str, str]
+    units: Mapping[str, Unit]
+    upstream: Mapping[str, str] = field(default_factory=dict)
+
+    def unit(self, node: str) -> Unit:
+        """The unit of a node."""
+        return self.units[self.head[node]]
+
+    def together(self, node: str, other: str) -> bool:
+        """Are both in one unit?"""
+        return self.head[node] == self.head[other]
+
+    def neighbours(self) -> dict[str, set[str]]:
+        """For the head of every unit: the heads of those that come next."""
+        return {name: {self.head[node] for _, node in unit.hops} for name, unit in self.units.items()}
+
+    def onward(self, unit: Unit) -> Way:
+        """How control goes on when the unit has ended: to its fan-in, else its way out."""
+        if unit.edge is not None and unit.edge.fan_in is not None:
+            return Way(unit.members[-1], unit.edge.fan_in, unit.edge)
+        return unit.ways[0]
+
+    def branch_of(self, member: str, edge: Edge) -> Optional[str]:
+        """The target of `edge` to whose branch a member belongs: itself, or the nearest target upstream."""
+        name: Optional[str] = member
+        while name is not None and name not in edge.targets:
+            name = self.upstream.get(name)
+        return name
+
+    def tails(self, unit: Unit, target: Optional[str]) -> tuple[Way, ...]:
+        """The ways by which a unit's branch goes on, before it reaches the fan-in, after the unit has ended.
+
+        With `target` None: those that belong to no branch.
+        """
+        edge = unit.edge
+        if edge is None or edge.fan_in is None:
+            return ()
+        ways = (way for way in unit.ways if not self.together(way.target, edge.fan_in))
+        return tuple(way for way in ways if self.branch_of(way.source, edge) == target)
+
+    def lines(self, unit: Unit) -> list[tuple[Way, ...]]:
+        """The ways out of a unit, by the lines that continue there: one line, or one for each branch of a section."""
+        if unit.edge is None or unit.edge.fan_in is None:
+            return [unit.ways]
+        return [self.tails(unit, target) for target in unit.edge.targets]
+
+    def beginning(self, edge: Edge, target: str) -> Optional[Way]:
+        """The way on which the branch `target` begins; None if there is nothing but the member itself."""
+        unit = self.unit(target)
+        if not unit.streaming:
+            return Way(edge.source, target, edge)
+        return next(iter(self.tails(unit, target)), None)
+
+
+def control_of(graph: Graph) -> Control:
+    """The control of a graph whose names and channels are sound."""
+    upstream = upstream_of(graph)
+    units = _units(graph, upstream)
+    head = {member: unit.members[0] for unit in units for member in unit.members}
+    declared = Control(graph, head, {unit.members[0]: unit for unit in _declared(units, graph, head)}, upstream)
+    inner = _enclosing(declared)
+    complete = {name: _completed(unit, graph, inner.get(name)) for name, unit in declared.units.items()}
+    return replace(declared, units=complete)
+
+
+def stream_targets(edge: Edge, streaming: Collection[str]) -> tuple[str, ...]:
+    """The stream nodes among the targets of a parallel edge, which it attaches to their unit."""
+    return tuple(target for target in edge.targets if edge.parallel and target in streaming)
+
+
+def _units(graph: Graph, upstream: Mapping[str, str]) -> list[Unit]:
+    names = [node.name for node in graph.nodes]
+    sections = [set(section) for section in sections_of(graph)]
+    streaming = set().union(*sections)
+    # A parallel edge starts all its stream targets in one step. Its source joins them only through
+    # a target of the source's own section: otherwise that section has ended before.
+    grouped = _merged([*sections, *(set(stream_targets(edge, streaming)) for edge in graph.edges)])
+    plain = [Unit((name,)) for name in (START, *names, END) if name not in streaming]
+    return plain + [
+        Unit(in_stream_order([name for name in names if name in group], upstream), streaming=True)
+        for group in grouped
+        if group
+    ]
+
+
+def _declared(units: list[Unit], graph: Graph, head: Mapping[str, str]) -> Iterator[Unit]:
+    """The units with the parallel edges attached to them and the ways that edges declare."""
+    streaming = {member for unit in units if unit.streaming for member in unit.members}
+    edges: dict[str, list[Edge]] = {}
+    ways: dict[str, list[Way]] = {}
+    for edge in graph.edges:
+        for target in stream_targets(edge, streaming)[:1]:
+            edges.setdefault(head[target], []).append(edge)
+        leaving = [way for way in _ways(edge, streaming) if way.fork or head[way.source] != head[way.target]]
+        ways.setdefault(head[edge.source], []).extend(leaving)
+    for unit in units:
+        name = unit.members[0]
+        yield replace(unit, edges=tuple(edges.get(name, ())), ways=tuple(ways.get(name, ())))
+
+
+def _ways(edge: Edge, streaming: Collection[str]) -> list[Way]:
+    if not edge.parallel:
+        return [Way(edge.source, target, edge) for target in edge.targets]
+    members = stream_targets(edge, streaming)
+    if members:
+        return [Way(edge.source, members[0], edge)]
+    return [Way(edge.source, edge.fan_in, edge, fork=edge)] if edge.fan_in else []
+
+
+def _enclosing(control: Control) -> dict[str, Edge]:
+    """For every unit inside a branch: the innermost parallel edge that it is in (the one that holds fewest units)."""
+    joins = {control.head[edge.fan_in] for edge in control.graph.edges if edge.fan_in is not None}
+    following = {name: _following(control, unit, joins) for name, unit in control.units.items()}
+    innermost: dict[str, tuple[int, Edge]] = {}
+    for edge in control.graph.edges:
+        if edge.parallel and edge.fan_in is not None:
+            inside = _inside(control, edge, control.head[edge.fan_in], following)
+            for name in inside:
+                size, known = innermost.get(name, (len(inside), edge))
+                innermost[name] = (len(inside), edge) if len(inside) < size else (size, known)
+    return {name: edge for name, (_, edge) in innermost.items()}
+
+
+def _following(control: Control, unit: Unit, joins: Collection[str]) -> set[str]:
+    """The heads of the units that come next in the same branch: a plain edge to a fan-in ends a branch."""
+    ends = {way.target for way in unit.ways if way.fork is None and control.head[way.target] in joins}
+    return {control.head[node] for _, node in unit.hops if node not in ends or node == unit.fan_in}
+
+
+def _inside(control: Control, edge: Edge, join: str, following: Mapping[str, set[str]]) -> Collection[str]:
+    """The units between a parallel edge and its fan-in, as far as edges declare them."""
+    ends = {control.head[target] for target in edge.targets}
+    streaming = {name for name in ends if control.units[name].streaming}
+    # What follows the section is in its branches; the section itself is where the edge lies.
+    waiting = [*(ends - streaming), *(after for name in streaming for after in following[name])]
+    inside: dict[str, None] = {}
+    while waiting:
+        name = waiting.pop()
+        if name not in inside and name != join:
+            inside[name] = None
+            waiting += following[name]
+    return inside
+
+
+def _completed(unit: Unit, graph: Graph, inner: Optional[Edge]) -> Unit:
+    """The unit with the ways that nobody wrote: to the fan-in of its branch, else to the next node of the list."""
+    if unit.ways or unit.fan_in is not None or unit.members == (END,):
+        return unit
+    if inner is not None and inner.fan_in is not None:
+        return replace(unit, ways=(Way(unit.members[-1], inner.fan_in),))
+    return replace(unit, ways=tuple(_in_list_order(unit, graph)))
+
+
+def _in_list_order(unit: Unit, graph: Graph) -> Iterator[Way]:
+    names = [START, *(node.name for node in graph.nodes), END]
+    following = dict(zip(names, names[1:]))
+    declared = {edge.source for edge in graph.edges}
+    loose = [name for name in unit.members if name not in declared and following[name] not in unit.members]
+    for name in loose or [max(unit.members, key=names.index)]:
+        yield Way(name, following[name])

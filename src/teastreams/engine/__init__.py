@@ -1,0 +1,1 @@
+"""The scheduler and what users hold: `StateGraph`, its compiled form, `YAMLEngine`, results."""

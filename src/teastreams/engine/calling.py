@@ -1,0 +1,93 @@
+"""Call a node's function with what it names.
+
+A function names what it wants among state, parallel_results, node, context and variables; a first parameter of any
+other name gets the state. What a function asks for and nobody can give is a mistake found at compile time (L9).
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+from teastreams.core.merge import ParallelResults
+
+GIVEN = ("state", "parallel_results", "node", "context", "variables")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a node runs: its name, the run's id, and the document's variables."""
+
+    node: str
+    run_id: str = ""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+def body_of(
+    run: Callable[..., Any], context: Context, results: Optional[ParallelResults]
+) -> Callable[[dict[str, Any]], Any]:
+    """`run` as a function of the state alone."""
+    positional, named = _wanted(run)
+
+    def body(state: dict[str, Any]) -> Any:
+        given = {
+            "state": state,
+            "parallel_results": results,
+            "node": context.node,
+            "context": context,
+            "variables": context.variables,
+        }
+        return run(*([state] if positional else []), **{name: given[name] for name in named})
+
+    return body
+
+
+def unknown_parameters(run: Callable[..., Any]) -> tuple[str, ...]:
+    """Parameters without a default that nobody can give; empty when the function can be called."""
+    parameters = _parameters(run)
+    rest = parameters[1:] if _takes_state_first(parameters) else parameters
+    return tuple(each.name for each in rest if _is_required(each) and not _can_be_named(each))
+
+
+def _wanted(run: Callable[..., Any]) -> tuple[bool, tuple[str, ...]]:
+    """(is the state passed by position?, which names are passed by keyword)."""
+    parameters = _parameters(run)
+    if not parameters:
+        return not _has_signature(run), ()
+    by_position = _takes_state_first(parameters)
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return by_position, GIVEN[1:] if by_position else GIVEN
+    rest = parameters[1:] if by_position else parameters
+    return by_position, tuple(each.name for each in rest if _can_be_named(each))
+
+
+def _takes_state_first(parameters: Sequence[inspect.Parameter]) -> bool:
+    """Is the first parameter the state, under a name of its own or without one?"""
+    if not parameters or parameters[0].kind is inspect.Parameter.POSITIONAL_ONLY:
+        return bool(parameters)
+    first = parameters[0]
+    return first.kind is first.POSITIONAL_OR_KEYWORD and _is_required(first) and first.name not in GIVEN
+
+
+def _can_be_named(parameter: inspect.Parameter) -> bool:
+    return parameter.name in GIVEN and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+
+
+def _parameters(run: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(run).parameters.values())
+    except (TypeError, ValueError):  # a builtin without a signature gets the state
+        return []
+
+
+def _has_signature(run: Callable[..., Any]) -> bool:
+    try:
+        return inspect.signature(run) is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    variable = (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and parameter.kind not in variable

@@ -1,0 +1,272 @@
+"""The one scheduler: walks the steps of a flow, one after another.
+
+`run`, `stream`, `invoke` and `resume` are filters over its events. A plain node runs in the calling process, a
+fan-out by its strategy, a stream section in forked workers. The state is one dict changed in place, step by step;
+inside a process branch the same scheduler walks the branch's steps on the worker's own tracked state, so that nested
+fan-outs and sections are nothing special. Laws: the error is raised with the state before the step that failed (L6);
+a plain node's own exception keeps its type and traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence
+
+from teastreams.core.events import (
+    BranchesFinished,
+    NodeFinished,
+    NodeOutput,
+    NodeStarted,
+    RunEvent,
+    StateChanged,
+    Warned,
+)
+from teastreams.core.flow import Branch, Call, Flow, Fork, Section, Step
+from teastreams.core.graph import Graph
+from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
+from teastreams.core.outcome import Status
+from teastreams.core.plan import SectionPlan
+from teastreams.engine.calling import Context, body_of
+from teastreams.errors import NodeError, WorkflowFailed
+from teastreams.executors.flows import BranchFlow
+from teastreams.executors.process import ProcessExecutor, section_order
+from teastreams.executors.thread import ThreadExecutor
+from teastreams.runtime import calls
+from teastreams.runtime.node.ending import BranchFailed, error_text
+from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures, SectionOutcome
+
+Body = Callable[[dict[str, Any]], Any]
+
+
+class Scheduler:
+    """Runs steps on one state. `nodes` and `channels` collect figures of everything that ran.
+
+    `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name.
+    """
+
+    def __init__(self, graph: Graph, state: dict[str, Any], run_id: str = "", nested: bool = False) -> None:
+        self.graph, self.state, self.run_id, self._nested = graph, state, run_id, nested
+        self.nodes: dict[str, NodeFigures] = {}
+        self.channels: dict[str, ChannelFigures] = {}
+        self.waiting: dict[str, ParallelResults] = {}
+        self._process = ProcessExecutor()
+        self._thread = ThreadExecutor()
+
+    def step(self, step: Step) -> Iterator[RunEvent]:
+        """Run one step; `WorkflowFailed`, whose result is the state before the step, when it fails."""
+        before = dict(self.state)
+        try:
+            yield from self._run(step)
+        except WorkflowFailed as failed:
+            raise WorkflowFailed(failed.primary, failed.collateral, before) from failed.__cause__
+        yield StateChanged(last_node(step), dict(self.state))
+
+    @contextmanager
+    def hands_off(self) -> Iterator[None]:
+        """Give the host its signal handlers back while its own code runs between two events."""
+        supervisor = self._process.current
+        if supervisor is not None:
+            supervisor.interrupts.release()
+        try:
+            yield
+        finally:
+            if supervisor is not None:
+                supervisor.interrupts.capture()
+
+    def take_results(self, node: str) -> Optional[ParallelResults]:
+        """The results of the fan-out that joins at this node, once."""
+        return self.waiting.pop(node, None)
+
+    def _run(self, step: Step) -> Iterator[RunEvent]:
+        if isinstance(step, Call):
+            return self._call(step.node)
+        if isinstance(step, Fork):
+            return self._fork(step)
+        return self._section(step)
+
+    # -- plain nodes ----------------------------------------------------------------------------------------
+
+    def _call(self, name: str) -> Iterator[RunEvent]:
+        yield NodeStarted(name)
+        started = calls.table.monotonic()
+        error = self._perform(name)
+        seconds = calls.table.monotonic() - started
+        status = Status.DONE if error is None else Status.FAILED
+        self.nodes[name] = NodeFigures(status, seconds, error=error)
+        yield NodeFinished(name, status.name.lower(), seconds)
+        if error is not None:
+            raise WorkflowFailed(error)
+
+    def _perform(self, name: str) -> Optional[NodeError]:
+        """Run one plain node on the state; its own exception as a `NodeError`."""
+        try:
+            value = self._body(name)(self.state)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and error.code in (None, 0):
+                return None
+            if isinstance(error, SystemExit) and self._nested:
+                raise  # the exit code of a branch is that of its worker
+            return _node_error(name, error)
+        if value is not None:
+            apply(self.state, value if isinstance(value, Update) else Update(returned(value)))
+        return None
+
+    def _body(self, name: str) -> Body:
+        run = self.graph.node(name).run
+        if run is None:
+            raise RuntimeError(f"node {name!r} has no function; rules.check refuses such a graph")
+        return body_of(run, Context(name, self.run_id, self.graph.variables), self.take_results(name))
+
+    # -- fan-outs -------------------------------------------------------------------------------------------
+
+    def _fork(self, step: Fork) -> Iterator[RunEvent]:
+        flows = [self._branch_flow(branch, self.state) for branch in step.branches]
+        results = yield from self._run_branches(flows, step.strategy)
+        yield from self._join(step.fan_in, results)
+
+    def _run_branches(
+        self, flows: Sequence[BranchFlow], strategy: str
+    ) -> Generator[RunEvent, None, list[ParallelFlowResult]]:
+        config = replace(self.graph.parallel, strategy=strategy)
+        if strategy == "thread":
+            for flow in flows:
+                yield NodeStarted(flow.node_name)
+            results = self._thread.execute(flows, config)
+        else:
+            results = yield from self._process.events(flows, config)
+        for result in results:
+            self.nodes[result.branch] = _figures(result)
+        return results
+
+    def _join(self, fan_in: str, results: Sequence[ParallelFlowResult]) -> Iterator[RunEvent]:
+        yield BranchesFinished(fan_in, tuple(results))
+        failed = {result.branch: result for result in results if not result.success}
+        if failed:
+            known = {**self._thread.errors, **self._process.errors}
+            told = [error for name, error in known.items() if name in failed]
+            told += [_branch_error(result) for name, result in failed.items() if name not in known]
+            raise WorkflowFailed(told[0], told[1:])
+        self.waiting[fan_in] = ParallelResults(results)
+
+    def _branch_flow(self, branch: Branch, state: Mapping[str, Any]) -> BranchFlow:
+        return BranchFlow(branch.target, self._nested_body(branch.steps), state, timeout_seconds=None)
+
+    def _nested_body(self, steps: Flow) -> Body:
+        """The steps of a branch as one function that changes its state in place."""
+
+        def body(state: dict[str, Any]) -> None:
+            inner = Scheduler(self.graph, state, self.run_id, nested=True)
+            try:
+                for step in steps:
+                    for event in inner.step(step):
+                        echo(event)
+            except WorkflowFailed as failed:
+                raise BranchFailed(failed.primary) from failed
+
+        return body
+
+    # -- stream sections ------------------------------------------------------------------------------------
+
+    def _section(self, step: Section) -> Iterator[RunEvent]:
+        companions = [branch for branch in step.branches if branch.target not in step.members]
+        flows = [self._member_flow(name) for name in step.members]
+        flows += [self._branch_flow(branch, self.state) for branch in companions]
+        order = section_order(flows, self.graph.parallel)
+        outcome = yield from self._process.supervise(order)
+        self.nodes.update(outcome.nodes)
+        self.channels.update(outcome.channels)
+        if outcome.primary is not None:
+            raise WorkflowFailed(outcome.primary, outcome.collateral)
+        if step.fan_in is None:
+            for update in outcome.updates.values():
+                apply(self.state, update)
+        else:
+            yield from self._join_section(step, outcome, order.plan)
+
+    def _member_flow(self, name: str) -> BranchFlow:
+        node = self.graph.node(name)
+        return BranchFlow(name, self._body(name), self.state, node.streams, node.timeout_seconds)
+
+    def _join_section(self, step: Section, outcome: SectionOutcome, plan: SectionPlan) -> Iterator[RunEvent]:
+        """Branches keep their own updates; what belongs to no branch (the producer) joins the state."""
+        targets = [branch.target for branch in step.branches]
+        owners = _owners(plan, targets)
+        entry = dict(self.state)
+        for name, update in outcome.updates.items():
+            if name not in owners:
+                apply(self.state, update)
+        results = [_member_result(target, entry, outcome, plan, owners) for target in targets]
+        tails = {branch.target: branch for branch in step.branches if branch.target in step.members and branch.steps}
+        if tails:
+            flows = [self._branch_flow(tails[r.branch], r.state) for r in results if r.branch in tails]
+            ended = {result.branch: result for result in (yield from self._run_branches(flows, "process"))}
+            results = [ended.get(result.branch, result) for result in results]
+        yield from self._join(step.fan_in or "", results)
+
+
+def last_node(step: Step) -> str:
+    """The node by which a step is known in events."""
+    if isinstance(step, Call):
+        return step.node
+    return step.members[-1] if isinstance(step, Section) else step.edge.source
+
+
+def echo(event: RunEvent) -> None:
+    """Write a node's output that is no channel to stderr, one line at a time, with the node's name; warnings, too."""
+    if isinstance(event, NodeOutput) and sys.stderr is not None:
+        sys.stderr.write(f"[{event.node}] {event.text}\n")
+    elif isinstance(event, Warned) and sys.stderr is not None:
+        sys.stderr.write(f"teastreams: {event.message}\n")
+
+
+def _owners(plan: SectionPlan, targets: Sequence[str]) -> dict[str, str]:
+    """Which branch each node belongs to: a target to its own, what is below a target to the nearest one above."""
+    owners = {target: target for target in targets}
+    for name in plan.nodes:
+        above = [each for each in plan.upstream[name] if each in targets]
+        if name not in owners and above:
+            owners[name] = above[-1]
+    return owners
+
+
+def _member_result(
+    target: str, entry: Mapping[str, Any], outcome: SectionOutcome, plan: SectionPlan, owners: Mapping[str, str]
+) -> ParallelFlowResult:
+    """A branch's state: that at section entry, with what its upstream and its own nodes returned."""
+    seen = [name for name in plan.nodes if name in plan.upstream[target] or owners.get(name) == target]
+    figures = outcome.nodes[target]
+    return ParallelFlowResult(
+        branch=target,
+        state=merged(entry, [outcome.updates[name] for name in seen if name in outcome.updates]),
+        timing_ms=figures.seconds * 1000,
+        exit_code=figures.exit_code,
+    )
+
+
+def _figures(result: ParallelFlowResult) -> NodeFigures:
+    status = Status.DONE if result.success else Status.FAILED
+    error = None if result.success else _branch_error(result)
+    return NodeFigures(status, result.timing_ms / 1000, result.exit_code, error)
+
+
+def _branch_error(result: ParallelFlowResult) -> NodeError:
+    text = result.error if result.error is not None else f"exit code {result.exit_code}"
+    return NodeError(
+        result.branch,
+        "run",
+        text,
+        error_type=result.error_type or "",
+        exit_code=result.exit_code,
+        traceback=result.traceback or "",
+    )
+
+
+def _node_error(name: str, error: BaseException) -> NodeError:
+    text = error_text(error)
+    made = NodeError(
+        name, "run", text.message, error_type=text.type, traceback=text.traceback, error_type_names=text.names
+    )
+    made.__cause__ = error  # the object itself, for a debugger in this process
+    return made

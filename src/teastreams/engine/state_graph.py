@@ -1,0 +1,173 @@
+"""`StateGraph`: a workflow written in Python, or loaded from YAML, and its compile step.
+
+Declaring only records; `compile` checks everything at once and raises one `WorkflowError` with all problems. Giving
+`streams=` to a node is the opt-in in Python: no setting is needed, and no strategy has to be named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
+
+from teastreams.checkpoint import Checkpointer
+from teastreams.core import rules
+from teastreams.core.graph import END, START, Delivery, Edge, Graph, Node, NodeStreamsConfig, ParallelConfig
+from teastreams.engine.app import CompiledGraph
+from teastreams.engine.calling import GIVEN, unknown_parameters
+from teastreams.errors import Problem, WorkflowError
+
+Streams = Union[NodeStreamsConfig, Mapping[str, Any]]
+
+
+class StateGraph:
+    """Nodes and edges as they are declared. `state_schema` documents the state's keys; it is not enforced."""
+
+    def __init__(
+        self,
+        state_schema: Optional[Mapping[str, Any]] = None,
+        *,
+        parallel_config: Optional[ParallelConfig] = None,
+        name: str = "",
+    ) -> None:
+        self.state_schema = dict(state_schema or {})
+        self.graph = Graph(
+            parallel=parallel_config or ParallelConfig(), name=name, strategy_given=parallel_config is not None
+        )
+
+    @classmethod
+    def from_graph(cls, graph: Graph) -> StateGraph:
+        """A builder that goes on from a loaded graph."""
+        built = cls()
+        built.graph = graph
+        return built
+
+    def add_node(
+        self,
+        name: str,
+        run: Optional[Callable[..., Any]] = None,
+        *,
+        streams: Optional[Streams] = None,
+        timeout: Optional[float] = None,
+        interrupt_before: bool = False,
+        interrupt_after: bool = False,
+    ) -> StateGraph:
+        """Declare a node; returns the graph.
+
+        `run` is called with what it names among state, parallel_results, node, context and variables. `streams` maps
+        stdin, stdout and stderr to channel names; stdin may be {"from": name, "overflow": ..., "buffer_limit":
+        bytes}. `timeout` is in seconds. WorkflowError for an unknown key in `streams`.
+        """
+        config = _streams(name, streams)
+        node = Node(name, run, config, timeout, interrupt_before, interrupt_after)
+        self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
+        return self
+
+    def add_edge(self, source: str, target: str, *, stream_mode: str = "direct") -> StateGraph:
+        """Declare a plain edge; `stream_mode="broadcast"` lets the source's channel have several consumers."""
+        return self._add(Edge(source, (target,), stream_mode=stream_mode))
+
+    def add_parallel_edge(
+        self,
+        source: str,
+        targets: Sequence[str],
+        fan_in: Optional[str] = None,
+        *,
+        strategy: Optional[str] = None,
+        stream_mode: str = "direct",
+    ) -> StateGraph:
+        """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`."""
+        return self._add(Edge(source, tuple(targets), True, strategy, stream_mode, fan_in))
+
+    def set_entry_point(self, node: str) -> StateGraph:
+        """The run begins at this node."""
+        return self._add(Edge(START, (node,)))
+
+    def set_finish_point(self, node: str) -> StateGraph:
+        """The run may end after this node."""
+        return self._add(Edge(node, (END,)))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that `compile` would complain about; nothing of the workflow is executed."""
+        return (*rules.check(self.graph), *_nothing_to_run(self.graph), *_unknown_parameters(self.graph))
+
+    def compile(
+        self,
+        *,
+        checkpointer: Optional[Checkpointer] = None,
+        interrupt_before: Sequence[str] = (),
+        interrupt_after: Sequence[str] = (),
+    ) -> CompiledGraph:
+        """Check everything and return the workflow ready to run; `WorkflowError` lists every problem at once."""
+        graph = _with_interrupts(self.graph, interrupt_before, interrupt_after)
+        checked = StateGraph.from_graph(graph)
+        problems = checked.problems()
+        if problems:
+            raise WorkflowError(problems)
+        return CompiledGraph(graph, checkpointer)
+
+    def _add(self, edge: Edge) -> StateGraph:
+        self.graph = replace(self.graph, edges=(*self.graph.edges, edge))
+        return self
+
+
+def _streams(node: str, streams: Optional[Streams]) -> Optional[NodeStreamsConfig]:
+    if streams is None or isinstance(streams, NodeStreamsConfig):
+        return streams
+    unknown = [key for key in streams if key not in ("stdin", "stdout", "stderr")]
+    if unknown:
+        fix = "the streams of a node are stdin, stdout and stderr"
+        raise WorkflowError([Problem(f"node {node!r} has an unknown stream {unknown[0]!r}", fix)])
+    source = streams.get("stdin")
+    delivery = Delivery()
+    if isinstance(source, Mapping):
+        fields = dict(source)
+        source = fields.pop("from", None)
+        delivery = _delivery(node, fields)
+    return NodeStreamsConfig(source, streams.get("stdout"), streams.get("stderr"), delivery)
+
+
+def _delivery(node: str, fields: Mapping[str, Any]) -> Delivery:
+    try:
+        return Delivery(**fields)
+    except TypeError:
+        known = "from, overflow, buffer_limit and spill_limit"
+        raise WorkflowError(
+            [Problem(f"the stdin of node {node!r} has an unknown key", f"the keys are {known}")]
+        ) from None
+
+
+def _with_interrupts(graph: Graph, before: Sequence[str], after: Sequence[str]) -> Graph:
+    unknown = [name for name in (*before, *after) if name not in {node.name for node in graph.nodes}]
+    if unknown:
+        raise WorkflowError([Problem(f"an interrupt names the unknown node {name!r}") for name in unknown])
+    nodes = tuple(
+        replace(
+            node,
+            interrupt_before=node.interrupt_before or node.name in before,
+            interrupt_after=node.interrupt_after or node.name in after,
+        )
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)
+
+
+def _nothing_to_run(graph: Graph) -> list[Problem]:
+    return [
+        Problem(
+            f"node {node.name!r} has nothing to run", "give it a function: add_node(name, run=function)", node.where
+        )
+        for node in graph.nodes
+        if not callable(node.run)
+    ]
+
+
+def _unknown_parameters(graph: Graph) -> list[Problem]:
+    return [
+        Problem(
+            f"the function of node {node.name!r} asks for {', '.join(map(repr, unknown_parameters(node.run)))}",
+            f"a node's function can name {', '.join(GIVEN)}",
+            node.where,
+        )
+        for node in graph.nodes
+        if callable(node.run) and unknown_parameters(node.run)
+    ]

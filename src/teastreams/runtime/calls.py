@@ -1,0 +1,162 @@
+"""Every system call we make, in one replaceable table: the fault seam.
+
+The runtime calls nothing of the operating system but what stands here (a test over the syntax trees enforces
+it). A test replaces entries of `table` before the fork, so that children inherit the fault: "the third write of
+the fan-out worker fails with ENOSPC" is one assignment. The table is the only mutable module state we have.
+It decides nothing and retries nothing: Python itself retries EINTR (PEP 475).
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from teastreams.errors import UNIX_ONLY, PlatformError
+
+try:
+    import fcntl
+    import resource
+except ImportError as missing:
+    # Windows has neither; this is the first file of the runtime that anything imports.
+    raise PlatformError(f"teastreams needs a Unix-like system, this is {sys.platform}: {UNIX_ONLY}") from missing
+
+PORTABLE = "TEASTREAMS_PORTABLE"
+PIPE_SIZE = "TEASTREAMS_PIPE_SIZE"
+# fcntl.F_SETPIPE_SZ and F_GETPIPE_SZ appeared in Python 3.10; the numbers are Linux's own.
+F_SETPIPE_SZ = 1031
+F_GETPIPE_SZ = 1032
+
+
+class Poll:
+    """poll(2) with seconds. Not epoll: a poll set is no descriptor, so no child can inherit and spoil it."""
+
+    def __init__(self) -> None:
+        self._set = select.poll()
+
+    def register(self, fd: int, mask: int) -> None:
+        """Watch `fd`; mask 0 still reports POLLERR, POLLHUP and POLLNVAL. Registering again replaces the mask."""
+        self._set.register(fd, mask)
+
+    def unregister(self, fd: int) -> None:
+        """Stop watching `fd`; KeyError if it was not watched."""
+        self._set.unregister(fd)
+
+    def poll(self, timeout_seconds: Optional[float] = None) -> list[tuple[int, int]]:
+        """Wait for events, at most `timeout_seconds` (None: for ever); returns (fd, mask) pairs."""
+        # Rounded up: rounding down would wake just before the deadline and spin through the last millisecond.
+        milliseconds = None if timeout_seconds is None else max(0, math.ceil(timeout_seconds * 1000))
+        return self._set.poll(milliseconds)
+
+
+def _fork() -> int:
+    # Python 3.12+ warns about threads at every fork; preflight has said so already, once and with names.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _pidfd_open(pid: int) -> int:
+    return os.pidfd_open(pid) if sys.platform == "linux" else -1
+
+
+def _has_exited(pid: int) -> bool:
+    """Has this child ended? Leaves its status uncollected (not on macOS before Python 3.13, which has kqueue)."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _exit_queue(pid: int) -> Any:  # pragma: no cover - macOS
+    """A kqueue that has an event once this child has ended; ProcessLookupError when it has already."""
+    module: Any = select
+    queue = module.kqueue()
+    flags = module.KQ_EV_ADD | module.KQ_EV_ONESHOT
+    queue.control([module.kevent(pid, module.KQ_FILTER_PROC, flags, module.KQ_NOTE_EXIT)], 0, 0)
+    return queue
+
+
+def _temporary_file(directory: Optional[str] = None) -> int:
+    """A file that has no name, mode 0600: it vanishes with its last descriptor, even after SIGKILL."""
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+        return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 32)
+
+
+def _mkfifo(name: str, directory_fd: int, directory: str) -> None:
+    """A FIFO for its owner alone, made relative to the descriptor where the system can (macOS cannot before 13)."""
+    if os.mkfifo in os.supports_dir_fd:
+        os.mkfifo(name, 0o600, dir_fd=directory_fd)
+    else:  # pragma: no cover - macOS
+        os.mkfifo(os.path.join(directory, name), 0o600)
+
+
+def _shared_memory(size_bytes: int) -> mmap.mmap:
+    return mmap.mmap(-1, size_bytes)
+
+
+@dataclass
+class Calls:
+    """The table. Assign to a field to replace a call; `calls.table = Calls()` puts everything back."""
+
+    pipe: Callable[[], tuple[int, int]] = os.pipe
+    read: Callable[[int, int], bytes] = os.read
+    readv: Callable[[int, Any], int] = os.readv
+    write: Callable[[int, Any], int] = os.write
+    pread: Callable[[int, int, int], bytes] = os.pread
+    pwrite: Callable[[int, Any, int], int] = os.pwrite
+    ftruncate: Callable[[int, int], None] = os.ftruncate
+    close: Callable[[int], None] = os.close
+    dup2: Callable[..., int] = os.dup2
+    fcntl: Callable[..., Any] = fcntl.fcntl
+    set_blocking: Callable[[int, bool], None] = os.set_blocking
+    open: Callable[..., int] = os.open
+    unlink: Callable[..., None] = os.unlink
+    mkfifo: Callable[[str, int, str], None] = _mkfifo
+    mkdir: Callable[[str, int], None] = os.mkdir
+    mkdtemp: Callable[..., str] = tempfile.mkdtemp
+    rmdir: Callable[..., None] = os.rmdir
+    isatty: Callable[[int], bool] = os.isatty
+    fstat: Callable[[int], os.stat_result] = os.fstat
+    listdir: Callable[[str], list[str]] = os.listdir
+    temporary_file: Callable[..., int] = _temporary_file
+    shared_memory: Callable[[int], mmap.mmap] = _shared_memory
+    poll: Callable[[], Poll] = Poll
+    fork: Callable[[], int] = _fork
+    exit: Callable[[int], Any] = os._exit
+    waitpid: Callable[[int, int], tuple[int, int]] = os.waitpid
+    exit_queue: Callable[[int], Any] = _exit_queue
+    has_exited: Callable[[int], bool] = _has_exited
+    pidfd_open: Callable[[int], int] = _pidfd_open
+    kill: Callable[[int, int], None] = os.kill
+    killpg: Callable[[int, int], None] = os.killpg
+    setpgid: Callable[[int, int], None] = os.setpgid
+    geteuid: Callable[[], int] = os.geteuid
+    getpid: Callable[[], int] = os.getpid
+    set_handler: Callable[..., Any] = signal.signal
+    get_handler: Callable[..., Any] = signal.getsignal
+    raise_signal: Callable[[int], None] = signal.raise_signal
+    set_wakeup_fd: Callable[..., int] = signal.set_wakeup_fd
+    sigmask: Callable[..., Any] = signal.pthread_sigmask
+    getrlimit: Callable[[int], tuple[int, int]] = resource.getrlimit
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+table = Calls()
+
+
+def portable() -> bool:
+    """True when only the portable path may be used: not Linux, or TEASTREAMS_PORTABLE=1."""
+    return sys.platform != "linux" or os.environ.get(PORTABLE) == "1"
+
+
+def forced_pipe_bytes() -> Optional[int]:
+    """The size that TEASTREAMS_PIPE_SIZE forces on every pipe of a channel, for tests; None when unset."""
+    text = os.environ.get(PIPE_SIZE, "")
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,121 @@
+"""The fan-out worker: one process in a channel that must be duplicated or buffered.
+
+                        control (GO, "your producer has ended") ◀── supervisor
+    producer ──source──▶ fan-out worker ──▶ consumer 1 … consumer n
+                        result (READY, one SINK per consumer, report) ──▶ supervisor
+
+It has no channel on 0, 1 and 2, runs no user code, and speaks the same protocol as a node's worker. How bytes are
+copied is the pump's business, what is owed to whom `core.fanout`'s. A consumer's end is reported before its pipe is
+closed; what a dead fan-out worker had not reported as delivered is not delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import asdict, dataclass
+from typing import Any, Callable, Mapping, Optional
+
+from teastreams.core.endings import How, SinkEnd
+from teastreams.core.frames import FrameReader, Kind
+from teastreams.core.plan import Channel
+from teastreams.runtime import calls
+from teastreams.runtime.fanout.pump import Instruction, Sink, SinkReport, pump
+from teastreams.runtime.fds import Fd
+from teastreams.runtime.gauges import Gauge
+from teastreams.runtime.node.control import Control
+from teastreams.runtime.node.ending import Report, error_text
+from teastreams.runtime.node.worker import Line, Seat, enter, wire
+
+MESSAGE_LIMIT = 1 << 16
+
+
+@dataclass(frozen=True)
+class Post:
+    """The place of one fan-out worker: its channel, its source, and the write end of every consumer's pipe."""
+
+    channel: Channel
+    source: Fd
+    sinks: Mapping[str, Fd]
+    spill_directory: Optional[str] = None
+
+
+def run_fanout(seat: Seat, post: Post) -> None:
+    """Everything a fan-out worker does; never returns."""
+    run_pump(seat, lambda _control, line: _serve(seat, post, line))
+
+
+def run_pump(seat: Seat, serve: Callable[[Control, Line], None]) -> None:
+    """The life of a worker without user code, round `serve`, which moves the bytes; never returns."""
+    line = Line(seat.result)
+    code = 1
+    try:
+        enter(seat)
+        control = Control(seat.control, lambda _update: None)
+        wire(seat, control, line)
+        calls.table.sigmask(signal.SIG_SETMASK, [])
+        line.send(Kind.READY)
+        control.wait_go()
+        serve(control, line)
+        line.report(Report(How.RETURNED))
+        code = 0
+    except BaseException as error:  # nothing of ours may unwind into the caller's stack
+        line.report(Report(How.RAISED, exit_code=1, error=error_text(error), phase="fan-out"))
+    finally:
+        calls.table.exit(code)
+
+
+def _serve(seat: Seat, post: Post, line: Line) -> None:
+    consumers = post.channel.consumers
+    calls.table.set_blocking(post.source.number, False)
+    totals = pump(
+        post.source,
+        [Sink(c.node, post.sinks[c.node], c.overflow, c.buffer_limit) for c in consumers],
+        lambda sink: line.send(Kind.SINK, dump_sink(sink)),
+        spill_limit_bytes=max(consumer.spill_limit for consumer in consumers),
+        spill_directory=post.spill_directory,
+        control=seat.control,
+        on_control=_listener(),
+        drain_seconds=seat.drain_seconds,
+        gauge=_gauge_hook(seat.gauge),
+    )
+    if totals.spill_errors:
+        what = f"channel {post.channel.name!r} could not spill to disk ({totals.spill_error})"
+        text = f"{what}; its producer was held instead"
+        line.send(Kind.EVENT, text.encode())
+
+
+def _listener() -> Any:
+    """Turns frames of the control pipe into the pump's instructions."""
+    frames = FrameReader({}, MESSAGE_LIMIT)
+
+    def listen(data: bytes) -> Optional[Instruction]:
+        kinds = [kind for kind, _payload in frames.feed(data)]
+        return Instruction.SOURCE_ENDED if Kind.SOURCE_ENDED in kinds else None
+
+    return listen
+
+
+def _gauge_hook(gauge: Gauge) -> Any:
+    seen = [0, 0]
+
+    def count(read_bytes: int, delivered_bytes: int) -> None:
+        gauge.add(0, read_bytes - seen[0])
+        gauge.add(1, delivered_bytes - seen[1])
+        seen[:] = read_bytes, delivered_bytes
+
+    return count
+
+
+def dump_sink(sink: SinkReport) -> bytes:
+    """A sink's report as plain data for its frame."""
+    return json.dumps({**asdict(sink), "end": sink.end.value}).encode()
+
+
+def load_sink(payload: bytes) -> Optional[SinkReport]:
+    """The inverse; None when it is none."""
+    try:
+        data = json.loads(payload)
+        return SinkReport(**{**data, "end": SinkEnd(data["end"])})
+    except (ValueError, TypeError, KeyError):
+        return None

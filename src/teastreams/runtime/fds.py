@@ -1,0 +1,132 @@
+"""Descriptors and their owners.
+
+Laws: one owner per descriptor; a closed owner holds -1, so that a stale number can never reach somebody else's
+file; every descriptor is close-on-exec and numbered 32 or above, so that it cannot collide with 0, 1 and 2
+while those are being wired; `ledger` knows all that this process owns, because a forked child must close what
+it was not given (one forgotten write end and a reader never sees its end of file).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import threading
+from contextlib import contextmanager, suppress
+from typing import Iterable, Iterator, Sequence
+
+from teastreams.errors import LimitError
+from teastreams.runtime import calls
+
+LOWEST = 32
+
+
+class Ledger:
+    """All open `Fd` of this process. The descriptor table is process-wide, and so must be its book.
+
+    `guard` is held while descriptors appear or disappear and during a fork, so that a run in another thread
+    cannot lose a write end into our child. The forking thread owns it on both sides of the fork.
+    """
+
+    def __init__(self) -> None:
+        self.guard = threading.RLock()
+        self.open: set[Fd] = set()
+
+    def close_all_but(self, keep: Iterable[Fd]) -> None:
+        """Close every descriptor of ours except `keep`: what a child does first."""
+        kept = set(keep)
+        for fd in [fd for fd in self.open if fd not in kept]:
+            fd.close()
+
+
+ledger = Ledger()
+
+
+class Fd:
+    """Owns one descriptor. `number` is -1 once it was closed or taken; `label` says what it is for."""
+
+    def __init__(self, number: int, label: str) -> None:
+        self.number, self.label = number, label
+        ledger.open.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Fd {self.number}: {self.label}>"
+
+    def __bool__(self) -> bool:
+        return self.number >= 0
+
+    def fileno(self) -> int:
+        """The number, or -1 when closed."""
+        return self.number
+
+    def take(self) -> int:
+        """Give the number away and forget it: the caller owns it now."""
+        number, self.number = self.number, -1
+        ledger.open.discard(self)
+        return number
+
+    def close(self) -> None:
+        """Close once; again is harmless. Linux frees the number even when close fails, so an error is final."""
+        number = self.take()
+        if number >= 0:
+            with suppress(OSError):
+                calls.table.close(number)
+
+
+def adopt(number: int, label: str) -> Fd:
+    """Own a descriptor that was just made: moved to 32 or above, close-on-exec."""
+    if number >= LOWEST:
+        return Fd(number, label)
+    try:
+        return Fd(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST), label)
+    finally:
+        calls.table.close(number)
+
+
+@contextmanager
+def room_for(what: str) -> Iterator[None]:
+    """Running out of descriptors or memory is a `LimitError` that says for what; other errors stay as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+            raise
+        raise LimitError(
+            f"no room to start {what}: {error.strerror}; raise the limit of open files (ulimit -n), free memory, "
+            "or run fewer nodes at once"
+        ) from error
+
+
+def open_numbers() -> Sequence[int]:
+    """Every descriptor of this process, ours or not, and one that was open only while we looked."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        with suppress(OSError):
+            return [int(name) for name in calls.table.listdir(folder) if name.isdigit()]
+    return range(1024)
+
+
+def make_pipe(label: str) -> tuple[Fd, Fd]:
+    """A pipe as (read end, write end), both blocking. Nothing is left open when the second end fails."""
+    with ledger.guard:
+        read, write = calls.table.pipe()
+        try:
+            reader = adopt(read, f"read end of {label}")
+        except OSError:
+            calls.table.close(write)
+            raise
+        try:
+            return reader, adopt(write, f"write end of {label}")
+        except OSError:
+            reader.close()
+            raise
+
+
+def resize(fd: Fd, size_bytes: int) -> int:
+    """Wish for a pipe of `size_bytes`; returns the size it has, 0 where that cannot be known.
+
+    A wish, not an assumption: beyond the user's quota the kernel answers EPERM and the pipe works on.
+    """
+    if calls.portable():
+        return 0
+    with suppress(OSError):
+        calls.table.fcntl(fd.number, calls.F_SETPIPE_SZ, size_bytes)
+    return int(calls.table.fcntl(fd.number, calls.F_GETPIPE_SZ))

@@ -1,0 +1,71 @@
+"""The only place that waits: one poll set, one deadline.
+
+Watchers are callbacks by descriptor; deadlines are absolute monotonic times by key, of which only the earliest counts.
+While `peek_seconds` is set (no kernel notice of exits on this machine) the wait is cut short and `on_peek` is
+called. No threads, no other sleeping anywhere in the supervisor.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Hashable, Optional
+
+from teastreams.runtime import calls
+from teastreams.runtime.fds import Fd
+
+Ready = Callable[[int], None]
+
+
+class Loop:
+    """Waits for descriptors and deadlines, then calls back."""
+
+    def __init__(self) -> None:
+        self._set = calls.table.poll()
+        self._watchers: dict[int, Ready] = {}
+        self._deadlines: dict[Hashable, tuple[float, Callable[[], None]]] = {}
+        self.peek_seconds: Optional[float] = None
+        self.on_peek: Callable[[], None] = lambda: None
+
+    def watch(self, fd: Fd, mask: int, ready: Ready) -> None:
+        """Call `ready(events)` whenever `fd` has one of `mask`; watching again replaces mask and callback."""
+        self._set.register(fd.number, mask)
+        self._watchers[fd.number] = ready
+
+    def unwatch(self, fd: Fd) -> None:
+        """Forget `fd`; harmless if it was not watched or is closed. Always before closing it."""
+        if self._watchers.pop(fd.number, None) is not None:
+            self._set.unregister(fd.number)
+
+    def at(self, key: Hashable, seconds: Optional[float], call: Callable[[], None]) -> None:
+        """Call `call` once, `seconds` from now; None takes the deadline of this key away."""
+        if seconds is None:
+            self._deadlines.pop(key, None)
+        else:
+            self._deadlines[key] = (calls.table.monotonic() + seconds, call)
+
+    def has(self, key: Hashable) -> bool:
+        """Is a deadline of this key set?"""
+        return key in self._deadlines
+
+    def wait(self) -> None:
+        """Wait once, then call back whatever is ready and whatever is due."""
+        for number, events in self._set.poll(self._timeout_seconds()):
+            ready = self._watchers.get(number)  # an earlier callback of this round may have closed it
+            if ready is not None:
+                ready(events)
+        if self.peek_seconds is not None:
+            self.on_peek()
+        self._call_due()
+
+    def _timeout_seconds(self) -> Optional[float]:
+        times = [at for at, _call in self._deadlines.values()]
+        left = max(0.0, min(times) - calls.table.monotonic()) if times else None
+        if self.peek_seconds is None:
+            return left
+        return self.peek_seconds if left is None else min(left, self.peek_seconds)
+
+    def _call_due(self) -> None:
+        now = calls.table.monotonic()
+        for key, (at, call) in list(self._deadlines.items()):
+            if at <= now and self._deadlines.get(key) == (at, call):
+                del self._deadlines[key]
+                call()

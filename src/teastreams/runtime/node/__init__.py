@@ -1,0 +1,1 @@
+"""The child's side of one node's worker: wiring, running, reporting."""

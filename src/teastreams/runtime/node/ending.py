@@ -1,0 +1,152 @@
+"""How a node's code ended, as plain data: it travels where an exception object would not.
+
+A report survives exceptions that cannot be pickled, printed or loaded, and is capped in size. It decides only the
+kind of the end; what that means for others is `core.outcome`'s business.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from teastreams.core.endings import Ending, ErrorText, How
+from teastreams.core.policies import error_type_names
+from teastreams.errors import NodeError, UpstreamFailed
+from teastreams.runtime.node.stdio import is_broken_pipe
+
+TEXT_LIMIT = 256 * 1024
+MESSAGE_LIMIT = 16 * 1024
+OUR_CODE = str(Path(__file__).resolve().parents[2])
+
+
+class BranchFailed(Exception):
+    """Leaves a branch of several steps: `error` is that of the node in which it failed, and is told instead of this."""
+
+    def __init__(self, error: NodeError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says about its own end. `phase` is run, start or result, or that of an error inside its branch."""
+
+    how: How
+    exit_code: int = 0
+    error: Optional[ErrorText] = None
+    left_early: bool = False
+    told: bool = False
+    held: bool = False
+    broken: frozenset[int] = frozenset()
+    left_running: bool = False
+    phase: str = "run"
+
+    def having(self, **changes: Any) -> Report:
+        """The same report with some fields changed."""
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for the frame."""
+        return {**asdict(self), "how": self.how.value, "broken": sorted(self.broken)}
+
+    def ending(self, order: int, exit_code: Optional[int]) -> Ending:
+        """The supervisor's view, with the exit code that the kernel gave."""
+        return Ending(
+            how=self.how,
+            order=order,
+            exit_code=self.exit_code if exit_code is None else exit_code,
+            error=self.error,
+            left_early=self.left_early,
+            told=self.told,
+            broken=self.broken,
+            left_running=self.left_running,
+            held=self.held,
+        )
+
+
+def report_from(data: Mapping[str, Any]) -> Report:
+    """The inverse of `as_dict`."""
+    error = data["error"]
+    return Report(
+        **{
+            **data,
+            "how": How(data["how"]),
+            "error": ErrorText(**{**error, "names": tuple(error["names"])}) if error else None,
+            "broken": frozenset(data["broken"]),
+        }
+    )
+
+
+def classify(error: Optional[BaseException], broken: frozenset[int]) -> Report:
+    """The kind of end: returned, raised, stopped by EPIPE, or stopped by a failure upstream."""
+    if error is None:
+        return Report(How.RETURNED, broken=broken)
+    if isinstance(error, SystemExit):
+        return _left_by_exit(error, broken)
+    if _comes_from_upstream(error):
+        return Report(How.UPSTREAM, exit_code=1, error=error_text(error), broken=broken)
+    if is_broken_pipe(error) and broken:
+        return Report(How.EPIPE, exit_code=0, broken=broken)
+    phase = error.error.phase if isinstance(error, BranchFailed) else "run"
+    return Report(How.RAISED, exit_code=1, error=error_text(error), broken=broken, phase=phase)
+
+
+def _left_by_exit(error: SystemExit, broken: frozenset[int]) -> Report:
+    """sys.exit() and sys.exit(0) return; a number is an exit code without an error; a text is an error."""
+    code = 0 if error.code is None else error.code
+    if isinstance(code, int):
+        seen = code & 0xFF  # the system keeps no more of it
+        return Report(How.RAISED if seen else How.RETURNED, exit_code=seen, broken=broken)
+    return Report(How.RAISED, exit_code=1, error=ErrorText("SystemExit", _safe_text(error)), broken=broken)
+
+
+def _comes_from_upstream(error: BaseException) -> bool:
+    seen: set[int] = set()
+    at: Optional[BaseException] = error
+    while at is not None and id(at) not in seen:
+        if isinstance(at, UpstreamFailed):
+            return True
+        seen.add(id(at))
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+    return False
+
+
+def error_text(error: BaseException) -> ErrorText:
+    """An exception as text, with the traceback from the user's first frame on."""
+    if isinstance(error, BranchFailed):
+        inner = error.error
+        return ErrorText(inner.error_type, inner.message, inner.traceback, inner.node, inner.error_type_names)
+    message = _safe_text(error)[:MESSAGE_LIMIT]
+    return ErrorText(type(error).__name__, message, _traceback(error), names=error_type_names(type(error)))
+
+
+def _safe_text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return f"its message cannot be shown: {type(error).__name__}.__str__ raised"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        lines = traceback.format_exception(type(error), error, _first_user_frame(error))
+    except Exception:
+        return ""
+    text = "".join(lines)
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT // 2] + "\n...\n" + text[-TEXT_LIMIT // 2 :]
+
+
+def _first_user_frame(error: BaseException) -> Any:
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None and at.tb_frame.f_code.co_filename.startswith(OUR_CODE):
+        at = at.tb_next
+    return at
+
+
+def current_error_text() -> ErrorText:
+    """The exception being handled, as text."""
+    error = sys.exc_info()[1]
+    return error_text(error) if error is not None else ErrorText("Exception", "")

@@ -1,0 +1,238 @@
+"""sys.stdin, sys.stdout and sys.stderr of a node, on descriptors 0, 1 and 2.
+
+Laws: end of file is a verdict (L2): at the kernel's EOF the raw reader waits for the supervisor's word, merges what the
+upstream returned (L3) and only then returns b"", or raises `UpstreamFailed`, then and at every later read. The
+Python object and the descriptor move together, so that Python code, C extensions and child programs of the node see the
+same stream. A node that closes `sys.stdout` ends its stream there and then; the number stays taken by /dev/null,
+so that the next file it opens cannot become its stdout. Text is UTF-8, strict as in a UTF-8 locale.
+
+Reading waits on descriptor 0 *and* on the control pipe: a stranger may hold the write end for ever.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from typing import Any, Callable, Optional
+
+from teastreams.errors import UpstreamFailed
+from teastreams.runtime import calls
+from teastreams.runtime.gauges import Gauge, Phase
+from teastreams.runtime.node.control import Control
+
+BUFFER_BYTES = 65536
+_ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+class InputPipe(io.RawIOBase):
+    """The raw reader under sys.stdin when stdin is a channel."""
+
+    def __init__(
+        self,
+        fd: int,
+        control: Control,
+        gauge: Gauge,
+        drain_seconds: float,
+        producer: str = "",
+        on_close: Optional[Callable[[int], None]] = None,
+    ) -> None:
+        super().__init__()
+        self._producer, self._on_close = producer, on_close
+        self._fd, self._control, self._gauge = fd, control, gauge
+        self._drain_seconds = drain_seconds
+        self._inode = calls.table.fstat(fd).st_ino
+        # Made once: making a poll set for every read cost a tenth of a bare pipe's speed.
+        self._watch_input, self._watch_both = calls.table.poll(), calls.table.poll()
+        for watch in (self._watch_input, self._watch_both):
+            watch.register(fd, select.POLLIN)
+        self._watch_both.register(control.fileno(), select.POLLIN)
+        self._failure: Optional[UpstreamFailed] = None
+        self._at_end = False
+        self._left: Optional[bool] = None
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def fileno(self) -> int:
+        """0 in a node."""
+        return self._fd
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into `buffer`; 0 is the end, said only when everything upstream ended well."""
+        if self._failure is not None:
+            raise self._failure
+        if self._at_end or not len(buffer):
+            return 0
+        self._gauge.phase = Phase.READING
+        try:
+            self._wait_for_bytes()
+            count = calls.table.readv(self._fd, [buffer])
+            if count == 0:
+                self._end()
+        finally:
+            self._gauge.phase = Phase.OWN_CODE
+        self._gauge.add(0, count)
+        return count
+
+    def close(self) -> None:
+        """Leave early: the producer gets EPIPE at its next write."""
+        if not self.closed:
+            self._left = self.left_early()
+            super().close()
+            give_up(self._fd, os.O_RDONLY)
+            if self._on_close is not None:
+                self._on_close(self._fd)
+
+    def left_early(self) -> bool:
+        """Proof that nobody in this node can have seen the end of the input: a writer is still there.
+
+        When in doubt (the node closed descriptor 0 or put something else there) the answer is False.
+        """
+        if self._left is not None:
+            return self._left
+        try:
+            same = calls.table.fstat(self._fd).st_ino == self._inode
+        except OSError:
+            return False
+        return same and not has_ended(self._fd)
+
+    def _wait_for_bytes(self) -> None:
+        """Until descriptor 0 has bytes or its end. A failed verdict cuts the wait, an unheld end never comes."""
+        while not self._control.has_verdict:
+            ready = [number for number, _events in self._watch_both.poll()]
+            if ready == [self._fd]:
+                return
+            self._control.receive()
+            if self._fd in ready:
+                return
+        if not self._watch_input.poll(self._patience_seconds()):
+            self._end_without_eof()
+
+    def _patience_seconds(self) -> Optional[float]:
+        """How long an open but empty pipe is waited for once the verdict is there.
+
+        A caller who writes may take for ever.
+        """
+        if not self._control.verdict().well:
+            return 0
+        return self._drain_seconds if self._producer else None
+
+    def _end(self) -> None:
+        self._gauge.phase = Phase.VERDICT
+        verdict = self._control.verdict()
+        if not verdict.well:
+            self._fail(UpstreamFailed(verdict.culprit, verdict.reason))
+        self._control.take_updates()
+        self._control.told = self._at_end = True
+
+    def _end_without_eof(self) -> None:
+        """Everybody upstream has ended and the pipe is empty, yet it is open: somebody kept the write end."""
+        verdict = self._control.verdict()
+        if verdict.well:
+            reason = f"a process that it started kept its stream open for {self._drain_seconds:g} s after its end"
+            self._control.held = True
+            self._fail(UpstreamFailed(self._producer or "the producer", reason))
+        self._fail(UpstreamFailed(verdict.culprit, verdict.reason))
+
+    def _fail(self, failure: UpstreamFailed) -> None:
+        self._control.told, self._failure = True, failure
+        raise failure
+
+
+class OutputPipe(io.RawIOBase):
+    """The raw writer under sys.stdout or sys.stderr."""
+
+    def __init__(self, fd: int, gauge: Gauge, on_close: Optional[Callable[[int], None]] = None) -> None:
+        super().__init__()
+        self._fd, self._gauge, self._on_close = fd, gauge, on_close
+        self._inode = calls.table.fstat(fd).st_ino
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def fileno(self) -> int:
+        """1 or 2 in a node."""
+        return self._fd
+
+    def write(self, data: Any) -> int:
+        """Write some of `data`; BrokenPipeError when every reader has gone."""
+        self._gauge.phase = Phase.WRITING
+        try:
+            count = calls.table.write(self._fd, data)
+        finally:
+            self._gauge.phase = Phase.OWN_CODE
+        self._gauge.add(self._fd, count)
+        return count
+
+    def close(self) -> None:
+        """End the stream there and then, cleanly."""
+        if not self.closed:
+            super().close()
+            give_up(self._fd, os.O_WRONLY)
+            # Closed on the way out of a failure (`with sys.stdout`, `finally`), it vouches for nothing.
+            if self._on_close is not None and sys.exc_info()[0] is None:
+                self._on_close(self._fd)
+
+    def reader_left(self) -> bool:
+        """Proof that nobody reads this stream any more, while the node still holds it.
+
+        When in doubt (the node closed the descriptor or put something else there) the answer is False.
+        """
+        try:
+            same = calls.table.fstat(self._fd).st_ino == self._inode
+        except OSError:
+            return False
+        return same and has_ended(self._fd)
+
+
+def give_up(fd: int, flags: int) -> None:
+    """Put /dev/null where a stream was."""
+    number = calls.table.open(os.devnull, flags | os.O_CLOEXEC)
+    if number != fd:
+        calls.table.dup2(number, fd)
+        calls.table.close(number)
+
+
+def text_reader(raw: io.RawIOBase) -> io.TextIOWrapper:
+    """A text layer as Python gives sys.stdin: universal newlines."""
+    text = io.TextIOWrapper(io.BufferedReader(raw, BUFFER_BYTES), encoding="utf-8", errors="strict")
+    # The default of 8 KiB a chunk costs a third of the speed of line loops; the attribute is CPython's and PyPy's.
+    text._CHUNK_SIZE = BUFFER_BYTES  # type: ignore[attr-defined]
+    return text
+
+
+def text_writer(raw: io.RawIOBase, errors: str, line_buffering: bool) -> io.TextIOWrapper:
+    """A text layer as Python gives sys.stdout (block buffered on a channel) or sys.stderr."""
+    buffer = io.BufferedWriter(raw, BUFFER_BYTES)
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, newline="\n", line_buffering=line_buffering)
+
+
+def install(stdin: io.TextIOBase, stdout: io.TextIOBase, stderr: io.TextIOBase) -> list[Any]:
+    """Make these the standard streams of this process; returns the old objects, which must be kept alive.
+
+    What is in their buffers belongs to the parent, which writes it itself; collected, they would flush it into
+    our stream.
+    """
+    old: list[Any] = []
+    for name, stream in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr)):
+        old += [getattr(sys, name), getattr(sys, f"__{name}__")]
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    return old
+
+
+def has_ended(fd: int) -> bool:
+    """Has the other side of this pipe gone? For a reader: no writer is left, for a writer: no reader."""
+    watch = calls.table.poll()
+    watch.register(fd, 0)
+    return any(events & _ENDED for _fd, events in watch.poll(0))
+
+
+def is_broken_pipe(error: BaseException) -> bool:
+    """Is this the EPIPE of a write to a reader that left?"""
+    return isinstance(error, OSError) and error.errno == errno.EPIPE

@@ -1,0 +1,114 @@
+"""A state dict that knows what was changed in it, for workers whose node returns nothing.
+
+A node may change `state` in place; the changes must then travel back. Sending everything would overwrite what nodes
+upstream changed with stale copies, and comparing everything would cost as much as the state is big. So a value that can
+change in place is fingerprinted (pickled) when it is first looked at, and compared at the end. Values nobody looked at
+cost nothing.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, Callable, Iterator, Mapping, Optional
+
+import cloudpickle  # type: ignore[import-untyped]
+
+from teastreams.core.merge import Update, apply
+
+_ATOMS = (str, bytes, int, float, bool, complex, type(None), frozenset)
+
+
+class TrackedState(dict):  # type: ignore[type-arg]  # dict[str, Any] is no base class with Python 3.9's typing rules
+    """Behaves as a dict; `difference()` is what the node changed since it got it."""
+
+    def __init__(self, entry: Mapping[str, Any]) -> None:
+        super().__init__(entry)
+        self._entry = dict(entry)
+        self._prints: dict[str, Optional[bytes]] = {}
+
+    def given(self, update: Update) -> None:
+        """Take an update from upstream (L3): it is not this node's change."""
+        apply(self, update)
+        for key in update.removed:
+            self._entry.pop(key, None)
+        self._entry.update(update.values)
+        for key in (*update.values, *update.removed):
+            self._prints.pop(key, None)
+
+    def difference(self) -> Update:
+        """Keys set, changed inside, or removed since entry."""
+        values = {key: value for key, value in dict.items(self) if self._changed(key, value)}
+        return Update(values, frozenset(key for key in self._entry if not dict.__contains__(self, key)))
+
+    def _changed(self, key: str, value: Any) -> bool:
+        if key not in self._entry or value is not self._entry[key]:
+            return True
+        return self._prints.get(key) is not None and _fingerprint(value) != self._prints[key]
+
+    def _look(self, key: Any) -> None:
+        if key not in self._prints and dict.__contains__(self, key):
+            value = dict.__getitem__(self, key)
+            if not isinstance(value, _ATOMS) and self._entry.get(key) is value:
+                self._prints[key] = _fingerprint(value)
+
+    def _look_at_all(self) -> None:
+        for key in dict.keys(self):
+            self._look(key)
+
+    def __getitem__(self, key: Any) -> Any:
+        self._look(key)
+        return super().__getitem__(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """As dict.get."""
+        self._look(key)
+        return super().get(key, default)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """As dict.setdefault."""
+        self._look(key)
+        return super().setdefault(key, default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """As dict.pop: what is taken out may be changed and put back."""
+        self._look(key)
+        return super().pop(key, *default)
+
+    def popitem(self) -> tuple[Any, Any]:
+        """As dict.popitem."""
+        self._look(next(reversed(self), None))
+        return super().popitem()
+
+    def __iter__(self) -> Iterator[Any]:
+        # Overridden so that dict(state) and {**state} take the road through __getitem__ and are seen.
+        return super().__iter__()
+
+    def items(self) -> Any:
+        """As dict.items."""
+        self._look_at_all()
+        return super().items()
+
+    def values(self) -> Any:
+        """As dict.values."""
+        self._look_at_all()
+        return super().values()
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dict with the same items."""
+        return dict(self.items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (dict, (list(self.items()),))
+
+
+def _fingerprint(value: Any) -> Optional[bytes]:
+    """The value as bytes; None where it has no such form: it is then compared by identity only."""
+    # In this order: cloudpickle would send the classes of __main__ by value, with all that hangs on them.
+    return _dumped(pickle.dumps, value) or _dumped(cloudpickle.dumps, value)
+
+
+def _dumped(dumps: Callable[..., bytes], value: Any) -> Optional[bytes]:
+    try:
+        return dumps(value, protocol=5)
+    except Exception:
+        return None

@@ -1,0 +1,1 @@
+"""The caller's side of a section: starting, watching, stopping, accounting."""

@@ -1,0 +1,180 @@
+"""The books of one section: endings, figures, and the errors made of them.
+
+Turns what the supervisor collected (reports, exit codes, sinks, gauges) into plain data. Decides nothing about what
+comes next; who is to blame is `core.outcome`'s judgement.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Mapping, Optional
+
+from teastreams.core.endings import Ending, ErrorText, How
+from teastreams.core.merge import Update
+from teastreams.core.outcome import WELL, Judge, Status
+from teastreams.core.plan import OUTSIDE, Channel
+from teastreams.errors import NodeError
+from teastreams.runtime import calls
+from teastreams.runtime.fanout.pump import SinkReport
+from teastreams.runtime.gauges import Gauges
+from teastreams.runtime.node.ending import current_error_text
+from teastreams.runtime.node.pickles import load_update
+from teastreams.runtime.supervision.child import STREAM_NAMES, Child
+from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures, SectionOutcome
+from teastreams.runtime.supervision.order import Order
+
+EXIT_CODE = "ExitCode"
+
+
+class Accounts:
+    """Collects while the section runs, sums up at the end."""
+
+    def __init__(self, order: Order, judge: Judge, gauges: Gauges) -> None:
+        self._order, self._judge, self._gauges = order, judge, gauges
+        self._started = calls.table.monotonic()
+        self._updates: dict[str, Update] = {}
+        self._fault: Optional[NodeError] = None
+        self._moved: dict[tuple[str, int], int] = {}
+        self._phases: dict[str, str] = {}
+        self.warnings: dict[str, str] = {}
+        self.sinks: dict[tuple[str, str], SinkReport] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock since the section began."""
+        return calls.table.monotonic() - self._started
+
+    def fault(self, phase: str, message: str) -> None:
+        """The section as a whole failed; the first fault counts."""
+        name = ", ".join(self._order.plan.nodes)
+        self._fault = self._fault or NodeError(name, phase, message, error_type="TimeoutError", exit_code=-1)
+
+    def ending(self, child: Child, order: int) -> Ending:
+        """How a finished worker ended, from its report, its update and its exit status."""
+        self._count(child)
+        if child.report is None or (child.timed_out and child.report.how is not How.RETURNED):
+            return self._ending_without_report(child, order)
+        self._phases[child.name] = child.report.phase
+        if child.report.how is How.RETURNED and child.update is not None:
+            try:
+                self._updates[child.name] = load_update(child.update)
+            except (Exception, SystemExit):  # loading runs what the node's objects say, and they may say exit
+                return self._bad_update(child, order, current_error_text())
+        return child.report.ending(order, child.exit_code)
+
+    def outcome(self, children: Mapping[str, Child], stopped_by: Optional[int]) -> SectionOutcome:
+        """Everything as plain data, after the section has ended."""
+        errors = {name: self._error(name, children[name]) for name in self._bad(children)}
+        blame = self._judge.blame()
+        primary, collateral = self._fault, list(errors.values())
+        if primary is None and blame is not None:
+            primary = errors.get(blame.primary) or self._channel_error(blame.primary)
+            collateral = [errors[name] for name in blame.collateral if name in errors]
+        return SectionOutcome(
+            updates={n: self._updates[n] for n in self._order.plan.nodes if self._ended_well(n) and n in self._updates},
+            nodes={n: self._figures(n, children[n], errors.get(n)) for n in self._order.plan.nodes if n in children},
+            channels={name: self._channel(channel) for name, channel in self._order.plan.channels.items()},
+            seconds=self.seconds,
+            primary=primary,
+            collateral=tuple(collateral),
+            signal=stopped_by,
+        )
+
+    def close(self) -> None:
+        """Give the gauges' page back; figures have been copied."""
+        self._gauges.close()
+
+    # -- endings --------------------------------------------------------------------------------------------
+
+    def _ending_without_report(self, child: Child, order: int) -> Ending:
+        how = How.SILENT
+        if child.timed_out:
+            how = How.TIMED_OUT
+        elif child.stop_reason:
+            how = How.STOPPED
+        elif child.exit_code == -signal.SIGPIPE and self._order.plan.outputs.get(child.name):
+            how = How.EPIPE
+        self._phases[child.name] = "timeout" if child.timed_out else "run"
+        exit_code = -1 if child.timed_out else child.exit_code
+        return Ending(how, order, exit_code, reason=child.stop_reason)
+
+    def _bad_update(self, child: Child, order: int, text: ErrorText) -> Ending:
+        self._phases[child.name] = "result"
+        message = f"what it returned cannot be loaded: {text.message}; return plain data"
+        return Ending(How.RAISED, order, child.exit_code, ErrorText(text.type, message, text.traceback))
+
+    def _count(self, child: Child) -> None:
+        index = next(i for i, worker in enumerate(self._order.plan.workers) if worker.name == child.name)
+        gauge = self._gauges.gauge(index)
+        for fd in (0, 1, 2):
+            self._moved[child.name, fd] = gauge.moved(fd)
+
+    # -- figures --------------------------------------------------------------------------------------------
+
+    def _ended_well(self, name: str) -> bool:
+        return self._judge.statuses.get(name) in WELL
+
+    def _bad(self, children: Mapping[str, Child]) -> list[str]:
+        nodes = [n for n in self._order.plan.nodes if n in children and not self._ended_well(n)]
+        return nodes + [n for n in self._dead_fanouts() if n in children]
+
+    def _dead_fanouts(self) -> list[str]:
+        endings = self._judge.endings
+        return [
+            worker.name
+            for worker in self._order.plan.workers
+            if worker.fanout_of and worker.name in endings and endings[worker.name].how is not How.RETURNED
+        ]
+
+    def _figures(self, name: str, child: Child, error: Optional[NodeError]) -> NodeFigures:
+        status = self._judge.statuses.get(name, Status.CANCELLED)
+        ending = self._judge.endings.get(name)
+        tails = {STREAM_NAMES[fd]: "\n".join(log.tail) for fd, log in child.logs.items()}
+        return NodeFigures(status, child.seconds, ending.exit_code if ending else child.exit_code, error, tails)
+
+    def _error(self, name: str, child: Child) -> NodeError:
+        ending = self._judge.endings.get(name)
+        text = ending.error if ending else None
+        told = ending is not None and text is not None and ending.how is How.RAISED
+        return NodeError(
+            (text.node if text else "") or name,
+            self._phases.get(name, "run"),
+            text.message if text and told else self._judge.reason(name),
+            error_type=text.type if text and told else _kind(ending),
+            exit_code=ending.exit_code if ending else child.exit_code,
+            traceback=text.traceback if text else "",
+            stderr_tail="\n".join(child.logs[2].tail) if 2 in child.logs else "",
+            error_type_names=text.names if text else (),
+        )
+
+    def _channel_error(self, fanout: str) -> NodeError:
+        reason = self._judge.reason(fanout)
+        phase = "overflow" if "fell behind" in reason else "run"
+        return NodeError(fanout, phase, reason)
+
+    def _channel(self, channel: Channel) -> ChannelFigures:
+        written = self._moved.get((channel.producer, channel.fd), 0)
+        passed = self._moved.get((channel.fanout or "", 0), 0)
+        consumers = {consumer.node: self._consumer(channel, consumer.node) for consumer in channel.consumers}
+        return ChannelFigures(max(written, passed), consumers, self.warnings.get(channel.fanout or "", ""))
+
+    def _consumer(self, channel: Channel, node: str) -> ConsumerFigures:
+        overflow = channel.consumer(node).overflow
+        sink = self.sinks.get((channel.name, node))
+        if sink is None:
+            return ConsumerFigures(self._moved.get((node, 0), 0) if node != OUTSIDE else 0, overflow)
+        return ConsumerFigures(
+            bytes=sink.delivered_bytes,
+            overflow=overflow,
+            end=sink.end.value,
+            dropped_bytes=sink.dropped_bytes,
+            dropped_records=sink.dropped_records,
+            spilled_bytes=sink.spilled_bytes,
+            high_water_bytes=sink.high_water_bytes,
+            counted="fan-out",
+        )
+
+
+def _kind(ending: Optional[Ending]) -> str:
+    """A type for what has no exception: only a plain exit code has one, so that callers can tell it apart."""
+    return EXIT_CODE if ending is not None and ending.how is How.RAISED else ""

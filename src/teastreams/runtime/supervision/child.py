@@ -1,0 +1,198 @@
+"""The supervisor's side of one worker: its process, its state in the lifecycle table, its pipes.
+
+A child owns four kinds of descriptors: the result pipe it reads, the control pipe it writes, the lifeline it only
+holds, and the logs of output that is no channel. All are non-blocking on this side; what cannot be written now waits
+in the outbox. It decides nothing: the table does, and the supervisor acts.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+from collections import deque
+from contextlib import suppress
+from typing import Callable, Optional
+
+from teastreams.core.frames import FrameError, FrameReader, Kind, frame
+from teastreams.core.lifecycle import LIVE, State
+from teastreams.runtime import calls
+from teastreams.runtime.exits import ExitWatch
+from teastreams.runtime.fds import Fd
+from teastreams.runtime.fork import STATUS_LOST, WorkerProcess
+from teastreams.runtime.loop import Loop
+from teastreams.runtime.node.ending import Report, report_from
+
+READ_BYTES = 1 << 18
+FRAME_LIMIT = 1 << 20
+TAIL_LINES = 20
+LINE_LIMIT = 1 << 16
+STREAM_NAMES = {1: "stdout", 2: "stderr"}
+
+
+class Log:
+    """One pipe of output that is no channel: cut into lines, the last ones kept."""
+
+    def __init__(self, fd: Fd, on_line: Callable[[str], None]) -> None:
+        self.fd, self._on_line = fd, on_line
+        self._rest = b""
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes; hand out each whole line. A longer line is cut after each 64 KiB, however its bytes come in."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            for start in range(0, len(line) or 1, LINE_LIMIT):
+                self._emit(line[start : start + LINE_LIMIT])
+        while len(self._rest) > LINE_LIMIT:
+            self._emit(self._rest[:LINE_LIMIT])
+            self._rest = self._rest[LINE_LIMIT:]
+
+    def end(self) -> None:
+        """Hand out what stands after the last newline."""
+        if self._rest:
+            self._emit(self._rest)
+            self._rest = b""
+
+    def _emit(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace")
+        self.tail.append(text)
+        self._on_line(text)
+
+
+class Child:
+    """One worker as the supervisor sees it."""
+
+    def __init__(self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd) -> None:
+        self.name, self._loop = name, loop
+        self.result, self.control, self.lifeline = result, control, lifeline
+        self.logs: dict[int, Log] = {}
+        self.state = State.FORKED
+        self.process: Optional[WorkerProcess] = None
+        self.exit: Optional[ExitWatch] = None
+        self.pid = -1
+        self.exit_code: Optional[int] = None
+        self.report: Optional[Report] = None
+        self.update: Optional[bytes] = None
+        self.stop_reason = ""
+        self.timed_out = False
+        self.started_at = self.finished_at = calls.table.monotonic()
+        self._frames = FrameReader({Kind.UPDATE: 1 << 40}, FRAME_LIMIT)
+        self._outbox = bytearray()
+
+    @property
+    def live(self) -> bool:
+        """Has its exit not been seen yet?"""
+        return self.state in LIVE
+
+    @property
+    def drained(self) -> bool:
+        """Are all pipes from it at their end?"""
+        return not self.result and not any(log.fd for log in self.logs.values())
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran."""
+        return self.finished_at - self.started_at
+
+    def watch(self, on_frame: Callable[[Kind, bytes], None], on_drained: Callable[[], None]) -> None:
+        """Read everything it says."""
+        self._loop.watch(self.result, select.POLLIN, lambda _events: self._read_result(on_frame, on_drained))
+        for log in self.logs.values():
+            self._loop.watch(log.fd, select.POLLIN, self._log_reader(log, on_drained))
+
+    def send(self, kind: Kind, payload: bytes = b"") -> None:
+        """Say something to it; what its pipe does not take now is sent later."""
+        if self.control:
+            self._outbox += frame(kind, payload)
+            self._flush()
+
+    def signal(self, number: int) -> None:
+        """Signal its whole group, then wake it: a stopped process cannot die politely."""
+        for each in (number, signal.SIGCONT):
+            with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM of a group of zombies
+                calls.table.killpg(self.pid, each)
+
+    def sweep(self) -> None:
+        """Kill what is left in its group; its own number is not collected yet, so it cannot be a stranger's."""
+        with suppress(ProcessLookupError, PermissionError):
+            calls.table.killpg(self.pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Collect its status. It has exited, so this does not wait."""
+        if self.process is not None and self.process._popen is not None:
+            code = self.process._popen.poll(0)
+            self.exit_code = None if code == STATUS_LOST else code
+        if self.exit is not None:
+            if self.exit.fd is not None:
+                self._loop.unwatch(self.exit.fd)
+            self.exit.close()
+
+    def close(self) -> None:
+        """Give everything back; the process must have been reaped."""
+        for log in self.logs.values():
+            log.end()
+        for fd in (self.result, self.control, self.lifeline, *(log.fd for log in self.logs.values())):
+            self._loop.unwatch(fd)
+            fd.close()
+        if self.process is not None:
+            self.process.join(0)
+            self.process.close()
+            self.process = None
+
+    def _read_result(self, on_frame: Callable[[Kind, bytes], None], on_drained: Callable[[], None]) -> None:
+        data = self._read(self.result)
+        if data is None:
+            return
+        try:
+            for kind, payload in self._frames.feed(data):
+                on_frame(kind, payload)
+        except FrameError:
+            data = b""  # whoever writes this is no worker of ours any more; its exit will tell
+        if not data:
+            self._shut(self.result, on_drained)
+
+    def _log_reader(self, log: Log, on_drained: Callable[[], None]) -> Callable[[int], None]:
+        def read(_events: int) -> None:
+            data = self._read(log.fd)
+            if data:
+                log.feed(data)
+            elif data is not None:
+                log.end()
+                self._shut(log.fd, on_drained)
+
+        return read
+
+    def _read(self, fd: Fd) -> Optional[bytes]:
+        """Bytes, b"" at the end, None when there is nothing now."""
+        try:
+            return calls.table.read(fd.number, READ_BYTES)
+        except BlockingIOError:
+            return None
+
+    def _shut(self, fd: Fd, on_drained: Callable[[], None]) -> None:
+        self._loop.unwatch(fd)
+        fd.close()
+        if self.drained:
+            on_drained()
+
+    def _flush(self) -> None:
+        while self._outbox:
+            try:
+                count = calls.table.write(self.control.number, self._outbox)
+            except BlockingIOError:
+                self._loop.watch(self.control, select.POLLOUT, lambda _events: self._flush())
+                return
+            except OSError:  # it has gone; its exit will tell how
+                break
+            del self._outbox[:count]
+        self._outbox.clear()
+        self._loop.unwatch(self.control)
+
+
+def parse_report(payload: bytes) -> Optional[Report]:
+    """The report of a worker, or None when it is none."""
+    try:
+        return report_from(json.loads(payload))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,75 @@
+"""What a section leaves behind when it has ended, as plain data: the supervisor's answer to its caller.
+
+No descriptor, no process, nothing to close: it can be pickled, printed and kept. Sizes in bytes, times in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Mapping, Optional
+
+from teastreams.core.merge import Update
+from teastreams.core.outcome import Status
+from teastreams.errors import NodeError
+
+
+@dataclass(frozen=True)
+class NodeFigures:
+    """How one node ended. Times in seconds.
+
+    `output_tail` maps stdout/stderr to its last lines when it is no channel.
+    """
+
+    status: Status
+    seconds: float
+    exit_code: Optional[int] = None
+    error: Optional[NodeError] = None
+    output_tail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ConsumerFigures:
+    """What one consumer of a channel got. `bytes` were handed to it; dropped ones are counted, never hidden (L1).
+
+    `counted` says by whom the bytes were counted: the fan-out worker (exact), or the node's own `sys.stdin`, which
+    does not see what a node reads past it.
+    """
+
+    bytes: int
+    overflow: str = "block"
+    end: str = ""
+    dropped_bytes: int = 0
+    dropped_records: int = 0
+    spilled_bytes: int = 0
+    high_water_bytes: int = 0
+    counted: str = "node"
+
+
+@dataclass(frozen=True)
+class ChannelFigures:
+    """What went through one channel: its bytes, and every consumer's share.
+
+    `warning` says what did not go as asked and lost nothing, such as a disk that refused to take what was to be
+    spilled.
+    """
+
+    bytes: int
+    consumers: Mapping[str, ConsumerFigures] = field(default_factory=dict)
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class SectionOutcome:
+    """The end of a section: updates of the nodes that ended well in topological order, figures, and the blame.
+
+    `primary` is the cause when it failed, `collateral` the consequences; `signal` is set when it was stopped from
+    outside.
+    """
+
+    updates: Mapping[str, Update]
+    nodes: Mapping[str, NodeFigures]
+    channels: Mapping[str, ChannelFigures]
+    seconds: float
+    primary: Optional[NodeError] = None
+    collateral: tuple[NodeError, ...] = ()
+    signal: Optional[int] = None

@@ -1,0 +1,155 @@
+"""Give a worker its descriptors and fork it.
+
+Pipes are opened right before the first of their two holders is forked and closed on this side right after each holder
+was: the supervisor holds few ends at any time, and a later child cannot inherit what an earlier one owns. Nothing
+stays open when a start fails half-way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Callable
+
+from teastreams.core.plan import Channel, Worker
+from teastreams.runtime import calls, fork
+from teastreams.runtime.exits import watch_exit
+from teastreams.runtime.fanout.tee import Post, run_fanout
+from teastreams.runtime.fds import Fd, make_pipe, resize, room_for
+from teastreams.runtime.gauges import Gauges
+from teastreams.runtime.loop import Loop
+from teastreams.runtime.node.worker import Seat, run_node
+from teastreams.runtime.supervision.child import STREAM_NAMES, Child, Log
+from teastreams.runtime.supervision.order import Order
+
+
+class Hire:
+    """Starts the workers of one order, one by one.
+
+    `lines` collects (node, stream, text) of output that is no channel.
+    """
+
+    def __init__(self, order: Order, loop: Loop, gauges: Gauges) -> None:
+        self._order, self._loop, self._gauges = order, loop, gauges
+        self._ends: dict[tuple[str, str], Fd] = dict(order.given)
+        self._indexes = {worker.name: index for index, worker in enumerate(order.plan.workers)}
+        self.lines: deque[tuple[str, str, str]] = deque()
+
+    def start(self, worker: Worker, children: dict[str, Child]) -> Child:
+        """Fork `worker` and enter it in `children`; a start that fails leaves nothing of it behind.
+
+        LimitError when descriptors, memory or processes run out.
+        """
+        with _Pipes() as pipes, room_for(repr(worker.name)):
+            child, seat = self._seat(worker, pipes)
+            child.process = fork.start(worker.name, self._target(worker, seat), seat.lifeline.number)
+            child.pid = child.process.pid or -1
+            children[worker.name] = child
+            pipes.keep_ours()
+        child.exit = watch_exit(child.pid)
+        return child
+
+    def close(self) -> None:
+        """Close the pipe ends of workers that were never forked."""
+        for fd in self._ends.values():
+            fd.close()
+        self._ends.clear()
+
+    def _seat(self, worker: Worker, pipes: _Pipes) -> tuple[Child, Seat]:
+        """The descriptors of both sides."""
+        name = worker.name
+        result, result_end = pipes.to_us(f"result of {name}")
+        control, control_end = pipes.from_us(f"control of {name}")
+        lifeline, lifeline_end = pipes.from_us(f"lifeline of {name}")
+        child = Child(name, self._loop, result, control, lifeline)
+        logs = {} if worker.fanout_of else self._logs(worker, child, pipes)
+        ends = self._take_ends(worker, pipes)
+        return child, Seat(
+            name=name,
+            result=result_end,
+            control=control_end,
+            lifeline=lifeline_end,
+            gauge=self._gauges.gauge(self._indexes[name]),
+            wires={wire.fd: ends[wire.pipe, "r" if wire.fd == 0 else "w"] for wire in worker.wires},
+            logs=logs,
+            keep=tuple(ends.values()) if worker.fanout_of else (),
+            producer=self._order.plan.producer_of(name),
+            drain_seconds=self._order.settings.drain_seconds,
+        )
+
+    def _logs(self, worker: Worker, child: Child, pipes: _Pipes) -> dict[int, Fd]:
+        theirs: dict[int, Fd] = {}
+        for fd, name in STREAM_NAMES.items():
+            if worker.wire(fd) is None:
+                read, theirs[fd] = pipes.to_us(f"{name} of {worker.name}")
+                child.logs[fd] = Log(read, partial(self._line, worker.name, name))
+        return theirs
+
+    def _line(self, node: str, stream: str, text: str) -> None:
+        self.lines.append((node, stream, text))
+
+    def _take_ends(self, worker: Worker, pipes: _Pipes) -> dict[tuple[str, str], Fd]:
+        """The channel ends this worker holds, opening the pipes whose other holder comes later."""
+        taken: dict[tuple[str, str], Fd] = {}
+        for pipe, side in self._order.plan.ends_of(worker.name):
+            if (pipe, side) not in self._ends:
+                self._ends[pipe, "r"], self._ends[pipe, "w"] = make_pipe(f"channel {pipe}")
+                if self._order.pipe_bytes is not None:
+                    resize(self._ends[pipe, "w"], self._order.pipe_bytes)
+            taken[pipe, side] = pipes.theirs(self._ends.pop((pipe, side)))
+        return taken
+
+    def _target(self, worker: Worker, seat: Seat) -> Callable[[], None]:
+        if worker.fanout_of is None:
+            job = self._order.jobs[worker.name]
+            return partial(run_node, seat, job.body, job.state)
+        channel = self._order.plan.channels[worker.fanout_of]
+        return partial(run_fanout, seat, _post(channel, seat, self._order))
+
+
+def _post(channel: Channel, seat: Seat, order: Order) -> Post:
+    ends = {(pipe, side): fd for (pipe, side), fd in zip(order.plan.ends_of(seat.name), seat.keep)}
+    return Post(
+        channel=channel,
+        source=ends[channel.source, "r"],
+        sinks={consumer.node: ends[consumer.pipe, "w"] for consumer in channel.consumers},
+        spill_directory=order.spill_directory,
+    )
+
+
+class _Pipes:
+    """The pipe ends of one start. The worker's are closed on this side in any case, ours unless they are kept."""
+
+    def __init__(self) -> None:
+        self._ours: list[Fd] = []
+        self._theirs: list[Fd] = []
+
+    def __enter__(self) -> _Pipes:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for fd in (*self._theirs, *self._ours):
+            fd.close()
+
+    def keep_ours(self) -> None:
+        """The start succeeded: our ends belong to the child's record now."""
+        self._ours.clear()
+
+    def theirs(self, fd: Fd) -> Fd:
+        """Enter an end that goes to the worker."""
+        self._theirs.append(fd)
+        return fd
+
+    def to_us(self, label: str) -> tuple[Fd, Fd]:
+        """A pipe from the worker to us, as (our end, its end)."""
+        read, write = make_pipe(label)
+        self._ours.append(read)
+        calls.table.set_blocking(read.number, False)
+        return read, self.theirs(write)
+
+    def from_us(self, label: str) -> tuple[Fd, Fd]:
+        """A pipe from us to the worker, as (our end, its end)."""
+        read, write = make_pipe(label)
+        self._ours.append(write)
+        calls.table.set_blocking(write.number, False)
+        return write, self.theirs(read)

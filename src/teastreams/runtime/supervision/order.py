@@ -1,0 +1,47 @@
+"""What a supervisor is asked to run, as one value.
+
+A plan in, an outcome out, both plain but for the ends of pipes that the caller lends: one forked supervisor per run
+stays possible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping, Optional
+
+from teastreams.core.graph import StreamSettings
+from teastreams.core.plan import SectionPlan
+from teastreams.runtime.fds import Fd
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one node's worker runs: a callable on a state, for at most `timeout_seconds`."""
+
+    body: Callable[[dict[str, Any]], Any]
+    state: Mapping[str, Any]
+    timeout_seconds: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything a supervisor needs to know. `given` holds ends of pipes that the caller made, as (pipe, "r" or "w").
+
+    `gated`: nobody runs before everybody is ready (a stream section); otherwise at most `max_at_once` workers live
+    at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default.
+    """
+
+    plan: SectionPlan
+    jobs: Mapping[str, Job]
+    settings: StreamSettings = field(default_factory=StreamSettings)
+    given: Mapping[tuple[str, str], Fd] = field(default_factory=dict)
+    gated: bool = True
+    fail_fast: bool = False
+    max_at_once: Optional[int] = None
+    timeout_seconds: Optional[float] = None
+    pipe_bytes: Optional[int] = None
+    spill_directory: Optional[str] = None
+
+    def channel_of(self, fanout: str) -> Optional[str]:
+        """The channel that this fan-out worker serves; None for a node's worker."""
+        return next((worker.fanout_of for worker in self.plan.workers if worker.name == fanout), None)

@@ -1,0 +1,327 @@
+"""Drives the lives of all workers of one section; the only place that kills and reaps.
+
+    plan ──▶ start ──▶ all ready ──▶ GO ──▶ frames, exits, deadlines ──▶ verdicts ──▶ all finished ──▶ outcome
+
+Laws: every wait has the failure event in it (L5); the first stop is asked (TERM and CONT, grace, KILL), a second is
+at once; a verdict goes out only when everything upstream has exited, was reaped and reported (L2); when `run` ends, by
+return or by exception, no process and no descriptor of the section is left (L4). What happens is decided by the
+lifecycle table and the judge; this file turns decisions into calls.
+"""
+
+from __future__ import annotations
+
+import pickle
+import select
+import signal
+from collections import deque
+from functools import partial
+from typing import Iterator, Optional, Sequence
+
+from teastreams.core.events import (
+    NodeFinished,
+    NodeOutput,
+    NodeStarted,
+    RunEvent,
+    SectionFinished,
+    SectionStarted,
+    Warned,
+)
+from teastreams.core.frames import Kind
+from teastreams.core.lifecycle import Action, Event, State, step
+from teastreams.core.outcome import WELL, Judge
+from teastreams.runtime import calls
+from teastreams.runtime.exits import PEEK_SECONDS
+from teastreams.runtime.fanout.pump import SinkReport
+from teastreams.runtime.fanout.tee import load_sink
+from teastreams.runtime.gauges import Gauges
+from teastreams.runtime.interrupts import Interrupts
+from teastreams.runtime.loop import Loop
+from teastreams.runtime.supervision.accounts import Accounts
+from teastreams.runtime.supervision.child import Child, parse_report
+from teastreams.runtime.supervision.figures import SectionOutcome
+from teastreams.runtime.supervision.hire import Hire
+from teastreams.runtime.supervision.order import Job, Order
+from teastreams.runtime.supervision.stall import StallWatch
+
+
+class Supervisor:
+    """Runs one section (or one batch of workers without channels) from its plan to its outcome."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.judge = Judge(order.plan)
+        self.loop = Loop()
+        self.children: dict[str, Child] = {}
+        self.interrupts = Interrupts(self.loop, self._on_signal)
+        self._gauges = Gauges(len(order.plan.workers))
+        self._hire = Hire(order, self.loop, self._gauges)
+        self._accounts = Accounts(order, self.judge, self._gauges)
+        self._stall = StallWatch(self, self._gauges, order.settings.stall_timeout)
+        self._waiting = deque(order.plan.workers)
+        self._events: deque[RunEvent] = deque()
+        self._endings = 0
+        self._signal: Optional[int] = None
+        self._gone = False
+        self._doomed: set[str] = set()
+
+    def run(self) -> Iterator[RunEvent]:
+        """Start everything, yield events until everything has ended; `outcome` is valid afterwards.
+
+        Raises LimitError when the machine has no room; whatever was started is ended first.
+        """
+        try:
+            self.interrupts.capture()
+            self._start_some()
+            self._arm_section_deadlines()
+            self._settle()  # what the caller itself writes has nobody upstream who could end
+            while self._waiting or len(self.judge.endings) < len(self.children):
+                self.loop.wait()
+                self._start_some()
+                yield from self._drain_events()
+            self.judge.conclude()
+            self._events.append(SectionFinished(self.order.plan.nodes, self._accounts.seconds))
+            yield from self._drain_events()
+        finally:
+            try:
+                self._end_now()
+            finally:
+                self.interrupts.release()
+
+    def outcome(self) -> SectionOutcome:
+        """What the section left behind."""
+        return self._accounts.outcome(self.children, self._signal)
+
+    # -- starting -------------------------------------------------------------------------------------------
+
+    def _start_some(self) -> None:
+        """Start what may start: the whole section at once, a batch as far as `max_at_once` allows."""
+        while self._waiting and self._has_room():
+            worker = self._waiting.popleft()
+            child = self._hire.start(worker, self.children)
+            child.watch(partial(self._on_frame, child), partial(self._on_drained, child))
+            self._watch_exit(child)
+            if worker.fanout_of is None:
+                self._events.append(NodeStarted(worker.name, child.pid))
+
+    def _has_room(self) -> bool:
+        limit = self.order.max_at_once
+        running = sum(child.state is not State.FINISHED for child in self.children.values())
+        return limit is None or running < limit
+
+    def _watch_exit(self, child: Child) -> None:
+        if child.exit is not None and child.exit.fd is not None:
+            self.loop.watch(child.exit.fd, select.POLLIN, lambda _events: self._feed(child, Event.EXITED))
+        else:
+            self.loop.peek_seconds, self.loop.on_peek = PEEK_SECONDS, self._peek
+
+    def _peek(self) -> None:
+        for child in list(self.children.values()):
+            if child.live and child.exit is not None and child.exit.fd is None and child.exit.exited():
+                self._feed(child, Event.EXITED)
+
+    def _open_gate(self) -> None:
+        """GO to everybody, when everybody is ready. A batch has no gate: nobody waits for anybody."""
+        if self.order.gated and (self._waiting or any(c.state is State.FORKED for c in self.children.values())):
+            return
+        ready = [child for child in self.children.values() if child.state is State.READY]
+        for child in ready:
+            self._feed(child, Event.GO)
+        if self.order.gated and ready and not self._gone:
+            self._gone = True
+            self._events.append(SectionStarted(self.order.plan.nodes))
+
+    # -- what workers say -----------------------------------------------------------------------------------
+
+    def _on_frame(self, child: Child, kind: Kind, payload: bytes) -> None:
+        if kind is Kind.READY:
+            self._feed(child, Event.SAID_READY)
+            self._open_gate()
+        elif kind is Kind.UPDATE:
+            child.update = payload
+        elif kind is Kind.REPORT:
+            child.report = child.report or parse_report(payload)
+            if child.report is not None and child.report.left_early:
+                self.judge.leaving.add(child.name)
+            self._feed(child, Event.REPORTED)
+        elif kind is Kind.CLOSED and payload:
+            self.judge.closed.add((child.name, payload[0]))
+            self._settle()
+        elif kind is Kind.EVENT:
+            self._events.append(Warned(payload.decode(errors="replace")))
+            self._accounts.warnings[child.name] = payload.decode(errors="replace")
+        elif kind is Kind.SINK:
+            self._on_sink(child, load_sink(payload))
+
+    def _on_sink(self, child: Child, sink: Optional[SinkReport]) -> None:
+        channel = self.order.channel_of(child.name)
+        if sink is not None and channel is not None:
+            self._accounts.sinks[channel, sink.name] = sink
+            self.judge.sinks[channel, sink.name] = sink.end
+            self._settle()
+
+    def _on_drained(self, child: Child) -> None:
+        if child.state is State.DRAINING:  # before its exit, an end of its pipes means only that it closed them
+            self._feed(child, Event.DRAINED)
+
+    # -- the table ------------------------------------------------------------------------------------------
+
+    def _feed(self, child: Child, event: Event) -> None:
+        before = child.state
+        child.state, actions = step(child.state, event)
+        for action in actions:
+            self._act(child, action)
+        if child.state is State.DRAINING and before is not State.DRAINING and child.drained:
+            self._feed(child, Event.DRAINED)
+        if child.state is State.FINISHED and before is not State.FINISHED:
+            # Not at once: what others said before this exit is in the same round, and may explain it.
+            self.loop.at(("finished", child.name), 0.0, partial(self._on_finished, child))
+
+    def _act(self, child: Child, action: Action) -> None:
+        settings = self.order.settings
+        deadline = partial(self._feed, child, Event.DEADLINE)
+        if action is Action.SEND_GO:
+            self._arm_node_deadline(child)
+            child.send(Kind.GO)
+        elif action is Action.TERM:
+            child.signal(signal.SIGTERM)
+        elif action is Action.KILL:
+            child.signal(signal.SIGKILL)
+        elif action is Action.SWEEP:
+            child.sweep()
+        elif action is Action.REAP:
+            child.reap()
+        elif action is Action.ARM_GRACE:
+            self.loop.at(child, settings.grace_seconds, deadline)
+        elif action is Action.ARM_DRAIN:
+            self.loop.at(child, settings.drain_seconds, deadline)
+        elif action is Action.DISARM:
+            self.loop.at(child, None, deadline)
+
+    def _on_finished(self, child: Child) -> None:
+        """Exited, reaped, and everything it wrote was read: now its end is known."""
+        child.finished_at = calls.table.monotonic()
+        for key in (child, ("timeout", child.name), ("doomed", child.name)):
+            self.loop.at(key, None, _nothing)
+        self.judge.endings[child.name] = self._accounts.ending(child, self._endings)
+        self._endings += 1
+        child.close()
+        self._tell_fanouts(child.name)
+        self._settle()
+        if self.order.gated and not self._gone:
+            self.stop(f"stopped because {child.name!r} could not start")
+
+    def _tell_fanouts(self, producer: str) -> None:
+        for name in self.order.plan.outputs.get(producer, ()):
+            fanout = self.order.plan.channels[name].fanout
+            if fanout in self.children:
+                self.children[fanout].send(Kind.SOURCE_ENDED)
+
+    # -- conclusions ----------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        before = set(self.judge.statuses)
+        for name in self.judge.settle():
+            self._send_verdict(name)
+        for name in self.judge.statuses.keys() - before:
+            self._announce(name)
+        for name in self.judge.doomed():
+            self._doom(name)
+        if self.order.fail_fast and self.judge.failed:
+            self.stop("stopped because another branch failed (fail_fast)")
+
+    def _send_verdict(self, name: str) -> None:
+        if name not in self.order.plan.inputs or name not in self.children:
+            return
+        above = self.order.plan.upstream[name]
+        updates = [self.children[each].update for each in above if self.judge.statuses.get(each) in WELL]
+        message = (self.judge.verdicts[name], tuple(update for update in updates if update is not None))
+        self.children[name].send(Kind.VERDICT, pickle.dumps(message, protocol=5))
+
+    def _announce(self, name: str) -> None:
+        child = self.children.get(name)
+        if child is not None:
+            status = self.judge.statuses[name]
+            self._events.append(NodeFinished(name, status.name.lower(), child.seconds, child.exit_code))
+
+    def _doom(self, name: str) -> None:
+        """It was told, or writes to nobody: it has the grace to clean up, then it is asked, then forced to end."""
+        child = self.children.get(name)
+        if child is None or name in self._doomed:
+            return
+        self._doomed.add(name)
+        reason = "stopped: it did not end by itself after a failure next to it"
+        self.loop.at(("doomed", name), self.order.settings.grace_seconds, partial(self._stop_one, child, reason))
+
+    # -- stopping -------------------------------------------------------------------------------------------
+
+    def stop(self, reason: str, event: Event = Event.STOP) -> None:
+        """Ask every worker to end; those not started yet never will."""
+        self._waiting.clear()
+        for child in list(self.children.values()):
+            self._stop_one(child, reason, event)
+
+    def _stop_one(self, child: Child, reason: str, event: Event = Event.STOP) -> None:
+        if child.live and not child.stop_reason:
+            child.stop_reason = reason
+        self._feed(child, event)
+
+    def _on_signal(self, number: int) -> None:
+        again = self._signal is not None
+        self._signal = self._signal or number
+        self.stop(f"stopped by signal {number}", Event.STOP_NOW if again else Event.STOP)
+
+    def _arm_section_deadlines(self) -> None:
+        settings = self.order.settings
+        if self.order.timeout_seconds is not None:
+            self.loop.at("timeout", self.order.timeout_seconds, self._on_timeout)
+        if settings.stall_timeout is not None:
+            self._stall.arm()
+
+    def _on_timeout(self) -> None:
+        text = f"timed out after {self.order.timeout_seconds:g} s: {self._stall.waits()}"
+        self.fault("timeout", f"{text}; raise the timeout of the section, or make the busy node faster")
+
+    def fault(self, phase: str, message: str) -> None:
+        """The section as a whole failed: remember why and end it."""
+        self._accounts.fault(phase, message)
+        self.stop(f"the section {'stalled' if phase == 'stall' else 'timed out'}")
+
+    def _arm_node_deadline(self, child: Child) -> None:
+        job = self.order.jobs.get(child.name)
+        if job is not None and job.timeout_seconds is not None:
+            self.loop.at(("timeout", child.name), job.timeout_seconds, partial(self._on_node_timeout, child, job))
+
+    def _on_node_timeout(self, child: Child, job: Job) -> None:
+        child.timed_out = True
+        self._stop_one(child, f"timed out after {job.timeout_seconds:g} s")
+
+    def _end_now(self) -> None:
+        """Leave nothing, however `run` ends. After an ordinary end there is nothing to do here."""
+        self._waiting.clear()
+        for child in self.children.values():
+            if child.live:
+                self._stop_one(child, "stopped", Event.STOP_NOW)
+        while any(child.live for child in self.children.values()):
+            self.loop.wait()
+        for child in self.children.values():
+            self._feed(child, Event.STOP_NOW)
+            child.close()
+        self._hire.close()
+        self._accounts.close()
+
+    def _drain_events(self) -> Iterator[RunEvent]:
+        self._collect_output()
+        while self._events:
+            yield self._events.popleft()
+
+    def _collect_output(self) -> None:
+        self._events.extend(NodeOutput(*line) for line in self._hire.lines)
+        self._hire.lines.clear()
+
+    def running(self) -> Sequence[Child]:
+        """The workers whose exit has not been seen."""
+        return [child for child in self.children.values() if child.live]
+
+
+def _nothing() -> None:
+    return

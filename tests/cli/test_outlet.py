@@ -1,0 +1,210 @@
+"""Results and events as text: always JSON, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+import pytest
+
+from teastreams.cli import outlet
+from teastreams.core.events import BranchesFinished, NodeFinished, StateChanged
+from teastreams.core.merge import ParallelFlowResult
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise ValueError("I have no text")
+
+
+class Table(Mapping[str, Any]):
+    def __getitem__(self, key: str) -> Any:
+        return {"a": 1}[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["a"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+@dataclass
+class Point:
+    x: int
+
+
+def strict(text: str) -> Any:
+    """Read JSON as the standard has it: without NaN and Infinity."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+KNOWN = {"n": None, "b": True, "i": 3, "f": 0.5, "s": "thé", "l": [1, (2,)], "d": {"a": {}}, 7: "seven"}
+
+
+def test_what_json_knows_stays_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Tuples are lists and numbers as keys are texts, as everywhere; no note."""
+    assert strict(outlet.state_as_json(KNOWN)) == {**json.loads(json.dumps(KNOWN))}
+    assert capsys.readouterr().err == ""
+    assert "thé" in outlet.state_as_json(KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "kind"),
+    [
+        ({1}, "{1}", "set"),
+        (b"x", "b'x'", "bytes"),
+        (Point(1), "Point(x=1)", "Point"),
+        (float("nan"), "nan", "float (nan)"),
+        (float("-inf"), "-inf", "float (-inf)"),
+        (Mute(), "<Mute, whose text cannot be had: ValueError>", "Mute"),
+    ],
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_json_does_not_know_is_text_with_a_note(
+    value: Any, text: str, kind: str, deep: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the top and inside of lists; stderr names the type once."""
+    shown = strict(outlet.state_as_json({"x": [{"y": value}, value] if deep else value}))
+    assert shown == {"x": [{"y": text}, text] if deep else text}
+    assert capsys.readouterr().err == f"note: values of type {kind} are no JSON and were written as text\n"
+
+
+def test_keys_that_json_does_not_know_are_text_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A tuple as a key does not cost the whole result."""
+    assert strict(outlet.state_as_json({("a", 1): 1, "d": {b"k": 2}})) == {"('a', 1)": 1, "d": {"b'k'": 2}}
+    assert capsys.readouterr().err == "note: values of type tuple, bytes are no JSON and were written as text\n"
+
+
+def test_a_mapping_of_any_kind_is_an_object() -> None:
+    """Such as a branch's result that a fan-in node put into the state."""
+    result = ParallelFlowResult("b", True, {"n": 1})
+    assert strict(outlet.state_as_json({"t": Table(), "r": result})) == {"t": {"a": 1}, "r": {"n": 1}}
+
+
+def test_a_value_that_contains_itself_ends_in_text() -> None:
+    """And one that only stands twice in the state is written twice."""
+    circle: list[Any] = [1]
+    circle.append(circle)
+    twice = [2]
+    assert strict(outlet.state_as_json({"c": circle, "t": [twice, twice]})) == {"c": [1, "[1, [...]]"], "t": [[2], [2]]}
+
+
+@pytest.mark.parametrize("where", ["file", "stdout"])
+def test_half_a_surrogate_pair_is_escaped(where: str, tmp_path: Path) -> None:
+    """A file name that is no UTF-8 may be in the state; the result is UTF-8 all the same."""
+    text = outlet.state_as_json({"name": "\udcff"})
+    target = tmp_path / "out"
+    if where == "file":
+        outlet.write_result(text, str(target), io.StringIO())
+    else:
+        with target.open("w", encoding="utf-8", errors=outlet.ESCAPED) as stdout:
+            outlet.write_result(text, None, stdout)
+    assert strict(target.read_bytes().decode("utf-8")) == {"name": "\udcff"}
+
+
+def test_a_result_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a part of it nor the file it was written to at first."""
+    target = tmp_path / "out"
+    target.write_text("old")
+    monkeypatch.setattr(os, "replace", _no_space)
+    with pytest.raises(outlet.CannotWrite, match="No space left on device"):
+        outlet.write_result("{}", str(target), io.StringIO())
+    assert ([path.name for path in tmp_path.iterdir()], target.read_text()) == (["out"], "old")
+
+
+def _no_space(*_arguments: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_result_follows_a_symbolic_link(tmp_path: Path) -> None:
+    """The link stays one."""
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    outlet.write_result("{}", str(tmp_path / "link"), io.StringIO())
+    assert (tmp_path / "real").read_text() == "{}\n"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """A file in the place of a FIFO, or of /dev/null, would be a disaster."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert outlet.refused_path(str(fifo)) == ""
+        outlet.write_result("{}", str(fifo), io.StringIO())
+        assert os.read(reader, 10) == b"{}\n"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+def test_a_path_is_refused_before_the_run_where_nothing_could_be_put(tmp_path: Path) -> None:
+    """With the reason; a new name, an old file and no path at all are welcome."""
+    (tmp_path / "old").touch()
+    assert [outlet.refused_path(each) for each in (str(tmp_path / "new"), str(tmp_path / "old"), None)] == [""] * 3
+    assert outlet.refused_path(str(tmp_path)) == "it is a folder"
+    assert outlet.refused_path(str(tmp_path / "no" / "new")) == f"there is no folder {tmp_path / 'no'}"
+
+
+class Gone(io.StringIO):
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_events_after_the_reader_has_left_are_dropped() -> None:
+    """The run goes on: the second event is not even tried."""
+    stdout = Gone()
+    log = outlet.EventLog("-", stdout)
+    log.write(NodeFinished("a", "done", 0.5))
+    log.write(NodeFinished("b", "done", 0.5))
+    assert [strict(line)["node"] for line in stdout.getvalue().splitlines()] == ["a"]
+
+
+def test_an_event_is_its_type_and_its_fields(tmp_path: Path) -> None:
+    """Every line is there at once, readable while the run goes on; values inside too, whatever the state holds."""
+    path = tmp_path / "events"
+    log = outlet.EventLog(str(path), io.StringIO())
+    log.write(StateChanged("a", {"n": float("inf"), ("k",): Table()}))
+    log.write(BranchesFinished("j", (ParallelFlowResult("b", False, {"n": 1}, "bad", "OSError"),)))
+    first, second = map(strict, path.read_text().splitlines())
+    log.close()
+    assert first == {"type": "StateChanged", "node": "a", "state": {"n": "inf", "('k',)": {"a": 1}}}
+    branch = second["results"][0]
+    assert (branch["branch"], branch["success"], branch["state"], branch["error"]) == ("b", False, {"n": 1}, "bad")
+
+
+def test_without_a_path_no_event_is_written() -> None:
+    """Neither to stdout."""
+    stdout = io.StringIO()
+    log = outlet.EventLog(None, stdout)
+    log.write(NodeFinished("a", "done", 0.5))
+    log.close()
+    assert (stdout.getvalue(), stdout.closed) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("choice", "quiet", "wanted"), [("plain", False, True), ("plain", True, False), ("off", False, False)]
+)
+def test_progress_is_a_choice(choice: str, quiet: bool, wanted: bool) -> None:
+    """-q outranks it."""
+    assert outlet.progress_wanted(choice, quiet) is wanted
+
+
+@pytest.mark.parametrize(("terminal", "ci", "wanted"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_auto_means_that_somebody_sits_there(
+    terminal: bool, ci: str, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal, and not that of a build machine."""
+    monkeypatch.setattr(os, "isatty", lambda fd: terminal and fd == 2)
+    monkeypatch.setenv("CI", ci)
+    assert outlet.progress_wanted("auto", False) is wanted

@@ -1,0 +1,118 @@
+"""core/merge.py: how updates and parallel results join the state."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from typing import Any
+
+import pytest
+
+from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
+
+
+class TestUpdate:
+    @pytest.mark.parametrize(
+        ("update", "something"),
+        [(Update(), False), (Update({"a": None}), True), (Update(removed=frozenset({"a"})), True)],
+    )
+    def test_is_true_when_it_changes_something(self, update: Update, something: bool) -> None:
+        """A key set to None is a change."""
+        assert bool(update) is something
+
+    def test_apply_changes_the_dict_in_place(self) -> None:
+        state = {"a": 1, "b": 2}
+        apply(state, Update({"a": 10, "c": 3}, frozenset({"b", "never there"})))
+
+        assert state == {"a": 10, "c": 3}
+
+    def test_a_key_that_is_removed_and_set_is_set(self) -> None:
+        state = {"a": 1}
+        apply(state, Update({"a": 2}, frozenset({"a"})))
+
+        assert state == {"a": 2}
+
+
+class TestMerged:
+    def test_later_updates_win(self) -> None:
+        assert merged({"a": 0, "b": 0}, [Update({"a": 1}), Update({"a": 2}, frozenset({"b"}))]) == {"a": 2}
+
+    def test_leaves_the_state_alone(self) -> None:
+        """A new dict, whose values are the same objects."""
+        state: dict[str, Any] = {"a": []}
+        result = merged(state, [Update({"b": 1})])
+
+        assert state == {"a": []}
+        assert result["a"] is state["a"]
+        assert merged(state, []) is not state
+
+
+class TestReturned:
+    @pytest.mark.parametrize(
+        ("value", "sets"),
+        [
+            ({"a": 1}, {"a": 1}),
+            ({}, {}),
+            (OrderedDict(a=1), {"a": 1}),
+            (ParallelFlowResult("b", state={"a": 1}), {"a": 1}),
+            (3, {"result": 3}),
+            ("text", {"result": "text"}),
+            ([("a", 1)], {"result": [("a", 1)]}),
+        ],
+    )
+    def test_a_mapping_sets_its_keys_anything_else_is_the_result(self, value: Any, sets: dict[str, Any]) -> None:
+        assert returned(value) == sets
+        assert type(returned(value)) is dict
+
+
+class TestParallelFlowResult:
+    RESULT = ParallelFlowResult("left", success=False, state={"error": "mine", "n": 2}, error="boom", exit_code=1)
+
+    def test_is_a_mapping_over_the_branches_state(self) -> None:
+        result = self.RESULT
+
+        assert (result["n"], result.get("n"), result.get("none", 7), "n" in result, "none" in result) == (
+            2,
+            2,
+            7,
+            True,
+            False,
+        )
+        assert (list(result), len(result), dict(result)) == (["error", "n"], 2, {"error": "mine", "n": 2})
+        with pytest.raises(KeyError, match="none"):
+            result["none"]
+
+    def test_fields_never_shadow_state_keys(self) -> None:
+        """Nor the other way round."""
+        assert (self.RESULT["error"], self.RESULT.error) == ("mine", "boom")
+        assert "branch" not in self.RESULT
+
+    @pytest.mark.scenario("001.2-UNIT-005")
+    def test_has_an_exit_code(self) -> None:
+        assert self.RESULT.exit_code == 1
+        assert ParallelFlowResult("thread").exit_code is None
+
+    def test_is_read_only(self) -> None:
+        with pytest.raises(AttributeError):
+            self.RESULT.success = True  # type: ignore[misc]
+        with pytest.raises(TypeError):
+            self.RESULT["n"] = 3  # type: ignore[index]
+
+    def test_survives_pickling(self) -> None:
+        assert pickle.loads(pickle.dumps(self.RESULT)) == self.RESULT
+
+
+class TestParallelResults:
+    RESULTS = ParallelResults([ParallelFlowResult("b", state={"x": 1}), ParallelFlowResult("a", state={"x": 2})])
+
+    def test_stand_in_the_order_of_to(self) -> None:
+        assert [result.branch for result in self.RESULTS] == ["b", "a"]
+        assert (len(self.RESULTS), self.RESULTS[0].branch, self.RESULTS[-1].branch) == (2, "b", "a")
+        assert [result.branch for result in self.RESULTS[1:]] == ["a"]
+
+    def test_can_be_looked_up_by_branch(self) -> None:
+        assert (self.RESULTS["a"]["x"], self.RESULTS["b"]["x"]) == (2, 1)
+
+    def test_an_unknown_branch_is_an_error_that_names_the_known_ones(self) -> None:
+        with pytest.raises(KeyError, match="no branch 'c'; the branches are b, a"):
+            self.RESULTS["c"]

@@ -213,3 +213,33 @@ taken.release()
 tell(count=len(seen))
 """
     assert told(script) == {"refused": True, "count": 1}
+
+
+@pytest.mark.parametrize("victim", ["set_handler", "set_wakeup_fd", "read", "close"])
+def test_a_signal_in_the_middle_of_the_release_is_the_hosts_and_tears_nothing_apart(victim: str) -> None:
+    """The host's handler raises only when all of it is given back, and the signals can be taken again."""
+    script = f"""
+class Ended(Exception): pass
+
+def ends(number, frame):
+    raise Ended
+
+def torn(*args, real=calls.table.{victim}, **options):
+    signal.raise_signal(signal.SIGTERM)
+    return real(*args, **options)
+
+signal.signal(signal.SIGTERM, ends)
+mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+with untouched():
+    taken.capture()
+    calls.table.{victim}, real = torn, calls.table.{victim}
+    try:
+        taken.release()
+    except Ended:
+        tell(ended=True)
+    calls.table.{victim} = real
+    taken.capture()
+    taken.release()
+tell(mask=signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask, mine=signal.getsignal(signal.SIGTERM) is ends)
+"""
+    assert told(script) == {"ended": True, "mask": True, "mine": True}

@@ -67,9 +67,9 @@ class Scheduler:
     def hands_off(self) -> Iterator[None]:
         """Give the host its signal handlers back while its own code runs between two events."""
         supervisor = self._process.current
-        if supervisor is not None:
-            supervisor.interrupts.release()
         try:
+            if supervisor is not None:
+                supervisor.interrupts.release()
             yield
         finally:
             if supervisor is not None:

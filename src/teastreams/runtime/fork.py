@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
-import signal
 import sys
 from contextlib import suppress
 from multiprocessing import popen_fork
@@ -20,6 +19,7 @@ from typing import Any, Callable
 from teastreams.errors import LimitError
 from teastreams.runtime import calls
 from teastreams.runtime.fds import ledger
+from teastreams.runtime.masking import signals_blocked
 
 STATUS_LOST = 1 << 16
 """Exit code of a child whose status was collected by somebody else."""
@@ -94,15 +94,12 @@ def start(name: str, target: Callable[[], None], parent_sentinel: int) -> Worker
 
 def _start(process: WorkerProcess) -> WorkerProcess:
     _flush_standard_streams()
-    old = calls.table.sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
+    with signals_blocked():
         with ledger.guard:
             process.start()
         with suppress(OSError):  # the child does the same; whoever is first wins
             calls.table.setpgid(process.pid, process.pid)
-        return process
-    finally:
-        calls.table.sigmask(signal.SIG_SETMASK, old)
+    return process
 
 
 def _flush_standard_streams() -> None:

@@ -19,6 +19,7 @@ from teastreams.errors import Interrupted
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, make_pipe, room_for
 from teastreams.runtime.loop import Loop
+from teastreams.runtime.masking import signals_blocked
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,6 +40,16 @@ class Interrupts:
         """
         if threading.current_thread() is not threading.main_thread() or self._ends is not None:
             return
+        with signals_blocked():
+            self._take()
+
+    def release(self) -> None:
+        """Put the host's handlers back. A signal that comes meanwhile is the host's."""
+        if self._ends is not None:
+            with signals_blocked():
+                self._give_back(self._ends)
+
+    def _take(self) -> None:
         with room_for("a section"):
             self._ends = make_pipe("wake-up by signals")
         for end in self._ends:
@@ -48,17 +59,14 @@ class Interrupts:
         for number, wanted in _wanted().items():
             self._old[number] = calls.table.set_handler(number, wanted)
 
-    def release(self) -> None:
-        """Put the host's handlers back."""
-        if self._ends is None:
-            return
+    def _give_back(self, ends: tuple[Fd, Fd]) -> None:
         for number, handler in self._old.items():
             calls.table.set_handler(number, handler)
         self._old.clear()
         calls.table.set_wakeup_fd(self._old_wakeup)
         self._woken(0)
-        self._loop.unwatch(self._ends[0])
-        for end in self._ends:
+        self._loop.unwatch(ends[0])
+        for end in ends:
             end.close()
         self._ends = None
 

@@ -83,9 +83,9 @@ class Supervisor:
             yield from self._drain_events()
         finally:
             try:
-                self._end_now()
+                self.interrupts.capture()  # the host's own handler may have raised between two events
             finally:
-                self.interrupts.release()
+                self._end_at_once()
 
     def outcome(self) -> SectionOutcome:
         """What the section left behind."""
@@ -308,6 +308,12 @@ class Supervisor:
             child.close()
         self._hire.close()
         self._accounts.close()
+
+    def _end_at_once(self) -> None:
+        try:
+            self._end_now()
+        finally:
+            self.interrupts.release()
 
     def _drain_events(self) -> Iterator[RunEvent]:
         self._collect_output()

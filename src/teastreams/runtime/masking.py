@@ -1,0 +1,29 @@
+"""Signals held back while a few calls must not be torn apart.
+
+Python runs handlers between any two instructions, and a handler may raise: whatever takes two steps (a fork and the
+note of its pid, a set of handlers put back) is done with all signals blocked. They arrive when the mask is lifted. It
+installs and interprets nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import Iterator
+
+from teastreams.runtime import calls
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block every signal of this thread, and put back the mask that was there.
+
+    The old mask is asked for first: a handler that was already due runs, and may raise, as soon as the new one is set,
+    and the answer of that call is lost then.
+    """
+    old = calls.table.sigmask(signal.SIG_BLOCK, [])
+    try:
+        calls.table.sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        yield
+    finally:
+        calls.table.sigmask(signal.SIG_SETMASK, old)

@@ -26,6 +26,7 @@ from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, RetryPolicy
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import Context
+from teastreams.engine.handle import RunHandle
 from teastreams.engine.pipeline import pipeline
 from teastreams.engine.results import Pause, RunFinished, RunResult
 from teastreams.engine.state_graph import StateGraph
@@ -85,6 +86,7 @@ __all__ = [
     "ProcessExecutor",
     "RetryPolicy",
     "RunFinished",
+    "RunHandle",
     "RunResult",
     "SectionFinished",
     "SectionStarted",

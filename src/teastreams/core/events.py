@@ -77,6 +77,11 @@ class Warned:
     message: str
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """The run is about to wait. Only who drives a run in steps is told; no view of a run shows it."""
+
+
 RunEvent = Union[
     NodeStarted,
     NodeFinished,
@@ -86,4 +91,5 @@ RunEvent = Union[
     BranchesFinished,
     StateChanged,
     Warned,
+    Waiting,
 ]

@@ -12,12 +12,12 @@ from typing import Mapping, Optional
 from teastreams.core.endings import Ending, ErrorText, How
 from teastreams.core.merge import Update
 from teastreams.core.outcome import WELL, Judge, Status
-from teastreams.core.plan import OUTSIDE, Channel
+from teastreams.core.plan import OUTSIDE, Channel, feed_name
 from teastreams.errors import NodeError
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.pump import SinkReport
 from teastreams.runtime.gauges import Gauges
-from teastreams.runtime.node.ending import current_error_text
+from teastreams.runtime.node.ending import current_error_text, error_text
 from teastreams.runtime.node.pickles import load_update
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures, SectionOutcome
@@ -36,6 +36,7 @@ class Accounts:
         self._fault: Optional[NodeError] = None
         self._moved: dict[tuple[str, int], int] = {}
         self._phases: dict[str, str] = {}
+        self.feed_errors: dict[str, NodeError] = {}
         self.warnings: dict[str, str] = {}
         self.sinks: dict[tuple[str, str], SinkReport] = {}
 
@@ -48,6 +49,16 @@ class Accounts:
         """The section as a whole failed; the first fault counts."""
         name = ", ".join(self._order.plan.nodes)
         self._fault = self._fault or NodeError(name, phase, message, error_type="TimeoutError", exit_code=-1)
+
+    def feed_failed(self, channel: str, error: Exception) -> str:
+        """What the caller gave raised: kept with its traceback, and as one phrase for others."""
+        name, text = feed_name(channel), error_text(error)
+        made = NodeError(
+            name, "run", text.message, error_type=text.type, traceback=text.traceback, error_type_names=text.names
+        )
+        made.__cause__ = error
+        self.feed_errors[name] = made
+        return f"{text.type}: {text.message}"
 
     def ending(self, child: Child, order: int) -> Ending:
         """How a finished worker ended, from its report, its update and its exit status."""
@@ -68,8 +79,9 @@ class Accounts:
         blame = self._judge.blame()
         primary, collateral = self._fault, list(errors.values())
         if primary is None and blame is not None:
-            primary = errors.get(blame.primary) or self._channel_error(blame.primary)
-            collateral = [errors[name] for name in blame.collateral if name in errors]
+            known = {**self.feed_errors, **errors}
+            primary = known.get(blame.primary) or self._channel_error(blame.primary)
+            collateral = [known[name] for name in blame.collateral if name in known]
         return SectionOutcome(
             updates={n: self._updates[n] for n in self._order.plan.nodes if self._ended_well(n) and n in self._updates},
             nodes={n: self._figures(n, children[n], errors.get(n)) for n in self._order.plan.nodes if n in children},
@@ -154,6 +166,9 @@ class Accounts:
 
     def _channel(self, channel: Channel) -> ChannelFigures:
         written = self._moved.get((channel.producer, channel.fd), 0)
+        feed = self._order.outside.feeds.get(channel.name)
+        if channel.producer == OUTSIDE and feed is not None:
+            written = feed.moved_bytes
         passed = self._moved.get((channel.fanout or "", 0), 0)
         consumers = {consumer.node: self._consumer(channel, consumer.node) for consumer in channel.consumers}
         return ChannelFigures(max(written, passed), consumers, self.warnings.get(channel.fanout or "", ""))
@@ -162,7 +177,9 @@ class Accounts:
         overflow = channel.consumer(node).overflow
         sink = self.sinks.get((channel.name, node))
         if sink is None:
-            return ConsumerFigures(self._moved.get((node, 0), 0) if node != OUTSIDE else 0, overflow)
+            tap = self._order.outside.taps.get(channel.name)
+            outside = tap.moved_bytes if tap is not None else 0
+            return ConsumerFigures(self._moved.get((node, 0), 0) if node != OUTSIDE else outside, overflow)
         return ConsumerFigures(
             bytes=sink.delivered_bytes,
             overflow=overflow,

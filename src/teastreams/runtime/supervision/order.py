@@ -12,6 +12,7 @@ from typing import Any, Callable, Mapping, Optional
 from teastreams.core.graph import StreamSettings
 from teastreams.core.plan import SectionPlan
 from teastreams.runtime.fds import Fd
+from teastreams.runtime.supervision.outside import Outside
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Order:
     """Everything a supervisor needs to know. `given` holds ends of pipes that the caller made, as (pipe, "r" or "w").
 
     `gated`: nobody runs before everybody is ready (a stream section); otherwise at most `max_at_once` workers live
-    at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default.
+    at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default. `outside`
+    holds what the caller feeds and reads.
     """
 
     plan: SectionPlan
@@ -41,6 +43,7 @@ class Order:
     timeout_seconds: Optional[float] = None
     pipe_bytes: Optional[int] = None
     spill_directory: Optional[str] = None
+    outside: Outside = field(default_factory=Outside)
 
     def channel_of(self, fanout: str) -> Optional[str]:
         """The channel that this fan-out worker serves; None for a node's worker."""

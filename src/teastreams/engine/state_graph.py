@@ -14,6 +14,7 @@ from teastreams.core import rules
 from teastreams.core.graph import END, START, Delivery, Edge, Graph, Node, NodeStreamsConfig, ParallelConfig
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
+from teastreams.engine.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
 Streams = Union[NodeStreamsConfig, Mapping[str, Any]]
@@ -146,7 +147,11 @@ class StateGraph:
         problems = checked.problems()
         if problems:
             raise WorkflowError(problems)
-        return CompiledGraph(graph, checkpointer)
+        compiled = CompiledGraph(graph, checkpointer)
+        problems = tuple(out_of_reach(graph, compiled.flow))
+        if problems:
+            raise WorkflowError(problems)
+        return compiled
 
     def _add(self, edge: Edge) -> StateGraph:
         self.graph = replace(self.graph, edges=(*self.graph.edges, edge))

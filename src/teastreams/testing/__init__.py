@@ -1,4 +1,4 @@
-"""For tests of nodes: `run_node` runs one without a graph; `teastreams.testing.plugin` finds what a test leaves behind."""
+"""For tests of nodes: `run_node` runs one without a graph; `teastreams.testing.plugin` finds leaks."""
 
 from teastreams.testing.node import NodeRun, run_node
 

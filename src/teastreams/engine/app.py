@@ -46,7 +46,8 @@ class CompiledGraph:
         Descriptors, or open files that have one; they are lent and stay open. Left out: descriptors 0, 1 and 2.
         """
         given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-        own = {name: each if isinstance(each, int) else each.fileno() for name, each in given.items() if each is not None}
+        lent = {name: each for name, each in given.items() if each is not None}
+        own = {name: each if isinstance(each, int) else each.fileno() for name, each in lent.items()}
         other = CompiledGraph(self.graph, self._checkpointer)
         other.own_streams = {**self.own_streams, **own}
         return other

@@ -1,4 +1,4 @@
-"""`teastreams run | resume | validate`: from arguments to an exit code.
+"""`teastreams run | resume | validate | graph`: from arguments to an exit code.
 
 | exit | meaning |
 |---|---|
@@ -18,7 +18,7 @@ import shlex
 import signal
 import sys
 from types import FrameType
-from typing import IO, Any, Optional, Sequence
+from typing import IO, Any, Callable, Optional, Sequence
 
 from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
 from teastreams.cli import outlet
@@ -38,7 +38,7 @@ class _Terminated(BaseException):
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line and return its exit code."""
     options = command_line(sys.argv[1:] if argv is None else argv)
-    command = _validate if options.command == "validate" else _run
+    command = COMMANDS[options.command]
     with outlet.stdout_aside() as stdout:
         return _guarded(lambda: command(options, stdout), options)
 
@@ -75,6 +75,12 @@ def _validate(options: argparse.Namespace, stdout: IO[str]) -> int:
     if problems:
         raise WorkflowError(problems)
     outlet.write_result(f"{options.file}: valid, {len(graph.graph.nodes)} nodes", None, stdout)
+    return FINISHED
+
+
+def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
+    app = YAMLEngine().load_from_file(options.file).compile()
+    outlet.write_result(app.draw(options.format), None, stdout)
     return FINISHED
 
 
@@ -145,6 +151,14 @@ def _refuse_lost_output(options: argparse.Namespace) -> None:
         reason = "" if option == "events" and path == "-" else outlet.refused_path(path)
         if reason:
             raise UsageError(f"--{option} {path} cannot be written: {reason}; name another file")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
+    "run": _run,
+    "resume": _run,
+    "validate": _validate,
+    "graph": _graph,
+}
 
 
 class _Clock:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import IO, Any, Iterator, Mapping, Optional, Union
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer
+from teastreams.core import drawing
 from teastreams.core.events import RunEvent
 from teastreams.core.flow import Call, Flow, Step, flow_of, nodes_in
 from teastreams.core.graph import Graph
@@ -141,6 +142,14 @@ class CompiledGraph:
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         """`resume`, told as it happens, as `stream` tells `run`."""
         return self._handed_over(self._again(checkpointer, update, checkpoint_id), echo_output)
+
+    def draw(self, format: str = "text") -> str:  # noqa: A002  what it is called everywhere else
+        """The workflow as a drawing: "text", "mermaid" (a flowchart) or "dot" (Graphviz).
+
+        Stream sections are boxes; channels have their names and policies on them, control is dotted; a fan-out worker
+        is drawn where one will run. ValueError for another format.
+        """
+        return drawing.draw(self.graph, format)
 
     @property
     def workflow_hash(self) -> str:

@@ -7,15 +7,17 @@ Declaring only records; `compile` checks everything at once and raises one `Work
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
 from teastreams.core.graph import END, START, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.engine.app import CompiledGraph
-from teastreams.engine.calling import GIVEN, unknown_parameters
+from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
 from teastreams.engine.declarations import Streams, command_value, streams_config
 from teastreams.errors import Problem, WorkflowError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class StateGraph:
@@ -69,6 +71,41 @@ class StateGraph:
         node = Node(name, run, config, timeout, interrupt_before, interrupt_after, command=program)
         self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
         return self
+
+    def node(
+        self,
+        name: Optional[str] = None,
+        *,
+        stdin: Union[str, Mapping[str, Any], None] = None,
+        stdout: Optional[str] = None,
+        stderr: Optional[str] = None,
+        timeout: Optional[float] = None,
+        interrupt_before: bool = False,
+        interrupt_after: bool = False,
+    ) -> Callable[[Function], Function]:
+        """Decorate a function to declare it as a node: `@graph.node(stdout="lines")`.
+
+        The node is called as the function unless `name` is given. The function comes back unchanged and can be
+        called as before. `stdin`, `stdout` and `stderr` are what `add_node` takes as `streams`; `timeout` is in
+        seconds. TypeError for a decorator without parentheses.
+        """
+        if callable(name):
+            raise TypeError(f"graph.node decorates {name!r} without parentheses; write @graph.node()")
+        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        streams = {stream: channel for stream, channel in given.items() if channel is not None} or None
+
+        def declare(function: Function) -> Function:
+            self.add_node(
+                name_of(function) if name is None else name,
+                run=function,
+                streams=streams,
+                timeout=timeout,
+                interrupt_before=interrupt_before,
+                interrupt_after=interrupt_after,
+            )
+            return function
+
+        return declare
 
     def add_edge(self, source: str, target: str, *, stream_mode: str = "direct") -> StateGraph:
         """Declare a plain edge; `stream_mode="broadcast"` lets the source's channel have several consumers."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import asdict, replace
-from typing import Any, Iterator, Mapping, Optional, Union
+from typing import IO, Any, Iterator, Mapping, Optional, Union
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer
 from teastreams.core.events import RunEvent
@@ -22,7 +22,9 @@ from teastreams.engine.scheduler import Scheduler, echo
 from teastreams.errors import WorkflowFailed
 from teastreams.runtime import calls
 from teastreams.runtime.channels import StreamDirection, StreamRegistry
+from teastreams.runtime.outside import OWN_STREAMS
 
+Stream = Union[int, IO[Any]]
 _STATE, _WAITING = "state", "waiting"
 
 
@@ -34,6 +36,25 @@ class CompiledGraph:
         self.flow: Flow = flow_of(graph)
         self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
+        self.own_streams: Mapping[str, int] = OWN_STREAMS
+
+    def with_streams(
+        self, stdin: Optional[Stream] = None, stdout: Optional[Stream] = None, stderr: Optional[Stream] = None
+    ) -> CompiledGraph:
+        """The same workflow, with other streams in the place of the caller's own: what nodes bind to "-".
+
+        Descriptors, or open files that have one; they are lent and stay open. Left out: descriptors 0, 1 and 2.
+        """
+        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        own = {name: each if isinstance(each, int) else each.fileno() for name, each in given.items() if each is not None}
+        other = CompiledGraph(self.graph, self._checkpointer)
+        other.own_streams = {**self.own_streams, **own}
+        return other
+
+    def binds(self, stream: str) -> bool:
+        """Is "stdin", "stdout" or "stderr" of the caller bound to a node?"""
+        bound = [node.streams.bindings for node in self.graph.nodes if node.streams is not None]
+        return any(stream in each and each[stream].file is None for each in bound)
 
     def run(
         self,
@@ -174,7 +195,7 @@ class _Run:
     ) -> None:
         self._app, self._checkpointer, self._place = app, checkpointer, place
         state = {**place.state[_STATE], **update}
-        self.scheduler = Scheduler(app.graph, state, place.run_id)
+        self.scheduler = Scheduler(app.graph, state, place.run_id, own_streams=app.own_streams)
         self.scheduler.waiting = _results_from(place.state[_WAITING])
         self._started = calls.table.monotonic()
 

@@ -6,8 +6,9 @@ comes next; who is to blame is `core.outcome`'s judgement.
 
 from __future__ import annotations
 
+import pickle
 import signal
-from typing import Mapping, Optional
+from typing import Collection, Mapping, Optional
 
 from teastreams.core.endings import Ending, ErrorText, How
 from teastreams.core.merge import Update
@@ -95,8 +96,19 @@ class Accounts:
         elif child.exit_code == -signal.SIGPIPE and self._order.plan.outputs.get(child.name):
             how = How.EPIPE
         self._phases[child.name] = "timeout" if child.timed_out else "run"
+        program = self._order.program_of(child.name)
+        if how is How.SILENT and program is not None and child.exit_code is not None and child.exit_code >= 0:
+            return self._program_ending(child, child.exit_code, program.ok_exit_codes, order)
         exit_code = -1 if child.timed_out else child.exit_code
         return Ending(how, order, exit_code, reason=child.stop_reason)
+
+    def _program_ending(self, child: Child, exit_code: int, ok_exit_codes: Collection[int], order: int) -> Ending:
+        """A program says how it ended by its exit code alone, which is also what it gives to the state."""
+        if exit_code not in ok_exit_codes:
+            return Ending(How.RAISED, order, exit_code)
+        self._updates[child.name] = Update({"exit_code": exit_code})
+        child.update = pickle.dumps(self._updates[child.name], protocol=5)
+        return Ending(How.RETURNED, order, exit_code, left_running=child.left_running)
 
     def _bad_update(self, child: Child, order: int, text: ErrorText) -> Ending:
         self._phases[child.name] = "result"

@@ -18,6 +18,7 @@ from teastreams.runtime.fanout.tee import Post, run_fanout
 from teastreams.runtime.fds import Fd, make_pipe, resize, room_for
 from teastreams.runtime.gauges import Gauges
 from teastreams.runtime.loop import Loop
+from teastreams.runtime.node.program import Program, run_program
 from teastreams.runtime.node.worker import Seat, run_node
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child, Log
 from teastreams.runtime.supervision.order import Order
@@ -61,7 +62,7 @@ class Hire:
         result, result_end = pipes.to_us(f"result of {name}")
         control, control_end = pipes.from_us(f"control of {name}")
         lifeline, lifeline_end = pipes.from_us(f"lifeline of {name}")
-        child = Child(name, self._loop, result, control, lifeline)
+        child = Child(name, self._loop, result, control, lifeline, self._order.program_of(name) is not None)
         logs = {} if worker.fanout_of else self._logs(worker, child, pipes)
         ends = self._take_ends(worker, pipes)
         return child, Seat(
@@ -102,6 +103,8 @@ class Hire:
     def _target(self, worker: Worker, seat: Seat) -> Callable[[], None]:
         if worker.fanout_of is None:
             job = self._order.jobs[worker.name]
+            if isinstance(job.body, Program):
+                return partial(run_program, seat, job.body)
             return partial(run_node, seat, job.body, job.state)
         channel = self._order.plan.channels[worker.fanout_of]
         return partial(run_fanout, seat, _post(channel, seat, self._order))

@@ -110,14 +110,29 @@ class Supervisor:
 
     def _watch_exit(self, child: Child) -> None:
         if child.exit is not None and child.exit.fd is not None:
-            self.loop.watch(child.exit.fd, select.POLLIN, lambda _events: self._feed(child, Event.EXITED))
+            self.loop.watch(child.exit.fd, select.POLLIN, lambda _events: self._on_exit(child))
         else:
             self.loop.peek_seconds, self.loop.on_peek = PEEK_SECONDS, self._peek
 
     def _peek(self) -> None:
         for child in list(self.children.values()):
             if child.live and child.exit is not None and child.exit.fd is None and child.exit.exited():
-                self._feed(child, Event.EXITED)
+                self._on_exit(child)
+
+    def _on_exit(self, child: Child) -> None:
+        """It has exited. What a program started may still write into its streams, and is waited for first."""
+        if not child.program or child.drained:
+            self._feed(child, Event.EXITED)
+        elif not child.exit_seen:
+            child.exit_seen = True
+            if child.exit is not None and child.exit.fd is not None:
+                self.loop.unwatch(child.exit.fd)
+            seconds = self.order.settings.drain_seconds
+            self.loop.at(("left running", child.name), seconds, partial(self._on_left_running, child))
+
+    def _on_left_running(self, child: Child) -> None:
+        child.left_running = True
+        self._feed(child, Event.EXITED)
 
     def _open_gate(self) -> None:
         """GO to everybody, when everybody is ready. A batch has no gate: nobody waits for anybody."""
@@ -162,6 +177,8 @@ class Supervisor:
     def _on_drained(self, child: Child) -> None:
         if child.state is State.DRAINING:  # before its exit, an end of its pipes means only that it closed them
             self._feed(child, Event.DRAINED)
+        elif child.exit_seen:
+            self._feed(child, Event.EXITED)
 
     # -- the table ------------------------------------------------------------------------------------------
 
@@ -200,7 +217,7 @@ class Supervisor:
     def _on_finished(self, child: Child) -> None:
         """Exited, reaped, and everything it wrote was read: now its end is known."""
         child.finished_at = calls.table.monotonic()
-        for key in (child, ("timeout", child.name), ("doomed", child.name)):
+        for key in (child, ("timeout", child.name), ("doomed", child.name), ("left running", child.name)):
             self.loop.at(key, None, _nothing)
         self.judge.endings[child.name] = self._accounts.ending(child, self._endings)
         self._endings += 1

@@ -38,13 +38,15 @@ class ProcessExecutor:
 
     `current` is the supervisor at work, for whoever must hand signals back to the host between two events. `errors`
     holds the whole error of each flow that failed last time, causes before consequences; a result carries only its
-    text.
+    text. `figures` holds what is known of every flow that ran. `progress_seconds` asks for `Progress` events.
     """
 
     def __init__(self) -> None:
         self._circuits = Circuits()
         self.current: Optional[Supervisor] = None
         self.errors: dict[str, NodeError] = {}
+        self.figures: dict[str, NodeFigures] = {}
+        self.progress_seconds: Optional[float] = None
 
     def execute(
         self,
@@ -102,13 +104,14 @@ class ProcessExecutor:
 
     def supervise(self, order: Order) -> Generator[RunEvent, None, SectionOutcome]:
         """Run one order to its end; a signal that stopped it is raised again for the host."""
-        self.current = Supervisor(order)
+        self.current = Supervisor(replace(order, progress_seconds=self.progress_seconds))
         try:
             yield from self.current.run()
             outcome = self.current.outcome()
         finally:
             self.current = None
         raise_again(outcome.signal)
+        self.figures.update(outcome.nodes)
         return outcome
 
     def _remember(self, outcome: SectionOutcome) -> None:

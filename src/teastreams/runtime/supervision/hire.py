@@ -21,6 +21,7 @@ from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.worker import Seat, run_node
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child, Log
 from teastreams.runtime.supervision.order import Order
+from teastreams.runtime.supervision.sampling import sink_gauges
 
 
 class Hire:
@@ -75,6 +76,7 @@ class Hire:
             keep=tuple(ends.values()) if worker.fanout_of else (),
             producer=self._order.plan.producer_of(name),
             drain_seconds=self._order.settings.drain_seconds,
+            counts_records=self._order.progress_seconds is not None,
         )
 
     def _logs(self, worker: Worker, child: Child, pipes: _Pipes) -> dict[int, Fd]:
@@ -104,15 +106,17 @@ class Hire:
             job = self._order.jobs[worker.name]
             return partial(run_node, seat, job.body, job.state)
         channel = self._order.plan.channels[worker.fanout_of]
-        return partial(run_fanout, seat, _post(channel, seat, self._order))
+        return partial(run_fanout, seat, _post(channel, seat, self._order, self._gauges))
 
 
-def _post(channel: Channel, seat: Seat, order: Order) -> Post:
+def _post(channel: Channel, seat: Seat, order: Order, gauges: Gauges) -> Post:
     ends = {(pipe, side): fd for (pipe, side), fd in zip(order.plan.ends_of(seat.name), seat.keep)}
     return Post(
         channel=channel,
         source=ends[channel.source, "r"],
         sinks={consumer.node: ends[consumer.pipe, "w"] for consumer in channel.consumers},
+        # Moving the bytes is the worker's business; saying who has how many costs a little, and only who asks pays.
+        sink_gauges=sink_gauges(order.plan, gauges, channel.name) if order.progress_seconds is not None else (),
         spill_directory=order.spill_directory,
     )
 

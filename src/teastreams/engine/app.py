@@ -83,13 +83,15 @@ class CompiledGraph:
         *,
         checkpointer: Optional[Checkpointer] = None,
         echo_output: bool = True,
+        progress_seconds: Optional[float] = None,
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         """Run and yield typed events as they happen; the last one is `RunFinished`.
 
-        Between two events the host's own signal handlers are in place. Closing the generator ends every node. Raises as
-        `run` does.
+        Between two events the host's own signal handlers are in place. Closing the generator ends every node. With
+        `progress_seconds`, a `Progress` event comes that often while workers run, and records are counted; without it
+        nobody is woken up to look. Raises as `run` does, ValueError for a `progress_seconds` that is not above 0.
         """
-        return self._handed_over(self._begin(state, checkpointer), echo_output)
+        return self._handed_over(self._begin(state, checkpointer), echo_output, progress_seconds)
 
     def invoke(
         self,
@@ -139,9 +141,10 @@ class CompiledGraph:
         *,
         checkpoint_id: Optional[str] = None,
         echo_output: bool = True,
+        progress_seconds: Optional[float] = None,
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         """`resume`, told as it happens, as `stream` tells `run`."""
-        return self._handed_over(self._again(checkpointer, update, checkpoint_id), echo_output)
+        return self._handed_over(self._again(checkpointer, update, checkpoint_id), echo_output, progress_seconds)
 
     def draw(self, format: str = "text") -> str:  # noqa: A002  what it is called everywhere else
         """The workflow as a drawing: "text", "mermaid" (a flowchart) or "dot" (Graphviz).
@@ -185,7 +188,12 @@ class CompiledGraph:
                 echo(event)
         raise RuntimeError("a run ended without its last event")
 
-    def _handed_over(self, run: _Run, echo_output: bool) -> Iterator[Union[RunEvent, RunFinished]]:
+    def _handed_over(
+        self, run: _Run, echo_output: bool, progress_seconds: Optional[float] = None
+    ) -> Iterator[Union[RunEvent, RunFinished]]:
+        if progress_seconds is not None and not progress_seconds > 0:
+            raise ValueError(f"progress_seconds must be above 0, not {progress_seconds}; leave it out for no progress")
+        run.scheduler.report_progress(progress_seconds)
         events = run.events()
         try:
             for event in events:

@@ -64,6 +64,10 @@ class Scheduler:
         self._process = ProcessExecutor(own_streams)
         self._thread = ThreadExecutor()
 
+    def report_progress(self, every_seconds: Optional[float]) -> None:
+        """Ask for `Progress` events of everything that runs in workers; None for none."""
+        self._process.progress_seconds = every_seconds
+
     def step(self, step: Step) -> Iterator[RunEvent]:
         """Run one step; `WorkflowFailed`, whose result is the state before the step, when it fails."""
         before = dict(self.state)
@@ -147,7 +151,8 @@ class Scheduler:
         else:
             results = yield from self._process.events(flows, config)
         for result in results:
-            self.nodes[result.branch] = _figures(result)
+            known = self._process.figures.get(result.branch) if strategy != "thread" else None
+            self.nodes[result.branch] = _figures(result, known)
         return results
 
     def _join(self, fan_in: str, results: Sequence[ParallelFlowResult]) -> Iterator[RunEvent]:
@@ -262,10 +267,13 @@ def _member_result(
     )
 
 
-def _figures(result: ParallelFlowResult) -> NodeFigures:
+def _figures(result: ParallelFlowResult, measured: Optional[NodeFigures]) -> NodeFigures:
     status = Status.DONE if result.success else Status.FAILED
     error = None if result.success else _branch_error(result)
-    return NodeFigures(status, result.timing_ms / 1000, result.exit_code, error)
+    figures = NodeFigures(status, result.timing_ms / 1000, result.exit_code, error)
+    if measured is None:
+        return figures
+    return replace(figures, cpu_seconds=measured.cpu_seconds, peak_memory_bytes=measured.peak_memory_bytes)
 
 
 def _branch_error(result: ParallelFlowResult) -> NodeError:

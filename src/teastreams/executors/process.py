@@ -39,7 +39,8 @@ class ProcessExecutor:
 
     `current` is the supervisor at work, for whoever must hand signals back to the host between two events. `errors`
     holds the whole error of each flow that failed last time, causes before consequences; a result carries only its
-    text. `own_streams` are the descriptors of the caller that streams bound to "-" stand for.
+    text. `figures` holds what is known of every flow that ran. `progress_seconds` asks for `Progress` events.
+    `own_streams` are the descriptors of the caller that streams bound to "-" stand for.
     """
 
     def __init__(self, own_streams: Mapping[str, int] = OWN_STREAMS) -> None:
@@ -47,6 +48,8 @@ class ProcessExecutor:
         self._circuits = Circuits()
         self.current: Optional[Supervisor] = None
         self.errors: dict[str, NodeError] = {}
+        self.figures: dict[str, NodeFigures] = {}
+        self.progress_seconds: Optional[float] = None
 
     def execute(
         self,
@@ -110,14 +113,20 @@ class ProcessExecutor:
         outside = OutsideEnds(order.plan, self.own_streams)
         outcome: Optional[SectionOutcome] = None
         try:
-            self.current = Supervisor(replace(order, given={**order.given, **_opened(outside)}))
+            self.current = Supervisor(self._prepared(order, outside))
             yield from self.current.run()
             outcome = self.current.outcome()
         finally:
             self.current = None
             outside.settle(well=outcome is not None and outcome.primary is None and outcome.signal is None)
         raise_again(outcome.signal)
+        self.figures.update(outcome.nodes)
         return outcome
+
+    def _prepared(self, order: Order, outside: OutsideEnds) -> Order:
+        """The order with the ends that lie outside, and with this executor's wishes."""
+        given = {**order.given, **_opened(outside)}
+        return replace(order, given=given, progress_seconds=self.progress_seconds)
 
     def _remember(self, outcome: SectionOutcome) -> None:
         """The last attempt's errors are those of its flows, in the order of blame."""

@@ -138,6 +138,7 @@ class Calls:
     fork: Callable[[], int] = _fork
     exit: Callable[[int], Any] = os._exit
     waitpid: Callable[[int, int], tuple[int, int]] = os.waitpid
+    wait4: Callable[[int, int], tuple[int, int, Any]] = os.wait4
     exit_queue: Callable[[int], Any] = _exit_queue
     has_exited: Callable[[int], bool] = _has_exited
     pidfd_open: Callable[[int], int] = _pidfd_open

@@ -19,6 +19,7 @@ from teastreams.core.merge import Update
 from teastreams.core.policies import error_type_names
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, open_numbers
+from teastreams.runtime.gauges import Phase
 from teastreams.runtime.node.control import Control
 from teastreams.runtime.node.ending import Report, error_text
 from teastreams.runtime.node.worker import Line, Seat, enter, wire
@@ -71,6 +72,7 @@ def _become(seat: Seat, program: Program) -> None:
         calls.table.set_handler(number, signal.SIG_DFL)
     if program.cwd is not None:
         calls.table.chdir(program.cwd)
+    seat.gauge.phase = Phase.PROGRAM
     _keep_only((seat.lifeline, seat.result))
     calls.table.execvpe(program.argv[0], program.argv, program.environment())
 

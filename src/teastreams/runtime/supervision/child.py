@@ -19,7 +19,7 @@ from teastreams.core.lifecycle import LIVE, State
 from teastreams.runtime import calls
 from teastreams.runtime.exits import ExitWatch
 from teastreams.runtime.fds import Fd
-from teastreams.runtime.fork import STATUS_LOST, WorkerProcess
+from teastreams.runtime.fork import STATUS_LOST, Usage, WorkerProcess
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.ending import Report, report_from
 
@@ -79,6 +79,8 @@ class Child:
         self.exit: Optional[ExitWatch] = None
         self.pid = -1
         self.exit_code: Optional[int] = None
+        self.usage: Optional[Usage] = None
+        self.kernel_bytes: Optional[tuple[int, int]] = None
         self.report: Optional[Report] = None
         self.update: Optional[bytes] = None
         self.stop_reason = ""
@@ -130,6 +132,7 @@ class Child:
         if self.process is not None and self.process._popen is not None:
             code = self.process._popen.poll(0)
             self.exit_code = None if code == STATUS_LOST else code
+            self.usage = self.process._popen.usage
         if self.exit is not None:
             if self.exit.fd is not None:
                 self._loop.unwatch(self.exit.fd)

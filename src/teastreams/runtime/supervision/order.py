@@ -30,6 +30,7 @@ class Order:
 
     `gated`: nobody runs before everybody is ready (a stream section); otherwise at most `max_at_once` workers live
     at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default.
+    `progress_seconds` asks for a `Progress` event that often and for records to be counted; None for neither.
     """
 
     plan: SectionPlan
@@ -42,6 +43,7 @@ class Order:
     timeout_seconds: Optional[float] = None
     pipe_bytes: Optional[int] = None
     spill_directory: Optional[str] = None
+    progress_seconds: Optional[float] = None
 
     def program_of(self, worker: str) -> Optional[Program]:
         """The program that this worker becomes; None for Python code and for fan-out workers."""

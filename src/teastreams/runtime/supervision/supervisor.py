@@ -41,6 +41,7 @@ from teastreams.runtime.supervision.child import Child, parse_report
 from teastreams.runtime.supervision.figures import SectionOutcome
 from teastreams.runtime.supervision.hire import Hire
 from teastreams.runtime.supervision.order import Job, Order
+from teastreams.runtime.supervision.sampling import Sampler, sink_count
 from teastreams.runtime.supervision.stall import StallWatch
 
 
@@ -53,10 +54,11 @@ class Supervisor:
         self.loop = Loop()
         self.children: dict[str, Child] = {}
         self.interrupts = Interrupts(self.loop, self._on_signal)
-        self._gauges = Gauges(len(order.plan.workers))
+        self._gauges = Gauges(len(order.plan.workers), sink_count(order.plan))
         self._hire = Hire(order, self.loop, self._gauges)
         self._accounts = Accounts(order, self.judge, self._gauges)
         self._stall = StallWatch(self, self._gauges, order.settings.stall_timeout)
+        self._sampler = Sampler(self, self._gauges)
         self._waiting = deque(order.plan.workers)
         self._events: deque[RunEvent] = deque()
         self._endings = 0
@@ -206,6 +208,7 @@ class Supervisor:
         elif action is Action.SWEEP:
             child.sweep()
         elif action is Action.REAP:
+            self._accounts.look_last(child)
             child.reap()
         elif action is Action.ARM_GRACE:
             self.loop.at(child, settings.grace_seconds, deadline)
@@ -293,6 +296,11 @@ class Supervisor:
             self.loop.at("timeout", self.order.timeout_seconds, self._on_timeout)
         if settings.stall_timeout is not None:
             self._stall.arm()
+        self.loop.at("progress", self.order.progress_seconds, self._on_progress)
+
+    def _on_progress(self) -> None:
+        self._events.append(self._sampler.progress())
+        self.loop.at("progress", self.order.progress_seconds, self._on_progress)
 
     def _on_timeout(self) -> None:
         text = f"timed out after {self.order.timeout_seconds:g} s: {self._stall.waits()}"

@@ -1,4 +1,4 @@
-"""`teastreams run | resume | validate | graph`: from arguments to an exit code.
+"""`teastreams run | resume | validate | graph | schema`: from arguments to an exit code.
 
 | exit | meaning |
 |---|---|
@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import signal
 import sys
@@ -27,6 +28,7 @@ from teastreams.engine.app import CompiledGraph
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
+from teastreams.workflow.json_schema import json_schema
 
 FINISHED, FAILED, INVALID, PAUSED, LATE, NOT_NOW, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 5, 75, 130, 143
 
@@ -81,6 +83,11 @@ def _validate(options: argparse.Namespace, stdout: IO[str]) -> int:
 def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
     app = YAMLEngine().load_from_file(options.file).compile()
     outlet.write_result(app.draw(options.format), None, stdout)
+    return FINISHED
+
+
+def _schema(_options: argparse.Namespace, stdout: IO[str]) -> int:
+    outlet.write_result(json.dumps(json_schema(), indent=2), None, stdout)
     return FINISHED
 
 
@@ -158,6 +165,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
     "resume": _run,
     "validate": _validate,
     "graph": _graph,
+    "schema": _schema,
 }
 
 

@@ -174,6 +174,13 @@ def begun(block: Block) -> str:
     return [each for each in before if each not in CONTINUED][-1].text + "\n\n"
 
 
+def test_the_drawing_that_is_shown_is_the_one_that_is_made() -> None:
+    """Of the first workflow in the README, as text, to the last character."""
+    (readme,) = [block for block in WHOLE if block.document == "README.md"]
+    drawing = ts.YAMLEngine().load_from_string(readme.text).compile().draw()
+    assert drawing + "\n" in [block.text for block in BLOCKS if block.document == "commands.md"]
+
+
 # -- links ------------------------------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,7 @@ REFERENCE = (ROOT / "docs" / "YAML_REFERENCE.md").read_text("utf-8")
 FAILURES = (ROOT / "docs" / "failures.md").read_text("utf-8")
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
 DESIGN = (ROOT / "docs" / "design.md").read_text("utf-8")
+LOG = "ERROR one\nfine\nERROR three is the longest\n"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ BLOCKS = [block for path in DOCUMENTS for block in blocks(path)]
 YAML = [block for block in BLOCKS if block.language == "yaml" and re.search(r"^nodes:", block.text, re.MULTILINE)]
 WRONG = [block for block in YAML if block.remark.startswith("wrong: ")]
 WHOLE = [block for block in YAML if block not in WRONG]
+SHELL = [block for block in BLOCKS if block.language == "bash"]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 FRAGMENTS = [block for block in PYTHON if block.remark == "fragment"]
 CONTINUED = [block for block in PYTHON if block.remark == "continued"]
@@ -127,7 +129,7 @@ for name, text in documents.items():
 def test_whole_documents_run(tmp_path: Path) -> None:
     """All of them, on one small log file; what they found out about it is right."""
     log = tmp_path / "app.log"
-    log.write_text("ERROR one\nfine\nERROR three is the longest\n")
+    log.write_text(LOG)
     listed = tmp_path / "documents.json"
     listed.write_text(json.dumps({str(block): block.text for block in WHOLE}))
     told = harness.run(RUN_ALL, arguments=(str(listed), str(log))).told
@@ -160,10 +162,25 @@ def test_a_fragment_compiles(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
-def test_a_program_runs(block: Block) -> None:
-    """In a fresh interpreter; what it asserts holds, and it leaves no process."""
-    program = "with untouched():\n    exec(compile(sys.argv[1], sys.argv[2], 'exec'), {'__name__': '__main__'})"
-    harness.run(program, arguments=(begun(block) + block.text, str(block)))
+def test_a_program_runs(block: Block, tmp_path: Path) -> None:
+    """In a fresh interpreter, in a folder with a small log file; what it asserts holds, and it leaves no process."""
+    (tmp_path / "app.log").write_text(LOG)
+    program = """
+    os.chdir(sys.argv[3])
+    with untouched():
+        exec(compile(sys.argv[1], sys.argv[2], 'exec'), {'__name__': '__main__'})
+    """
+    harness.run(program, arguments=(begun(block) + block.text, str(block), str(tmp_path)))
+
+
+@pytest.mark.parametrize("block", [block for block in SHELL if block.document == "cookbook.md"], ids=str)
+def test_a_recipe_for_the_shell_prints_what_is_shown(block: Block, tmp_path: Path) -> None:
+    """The block of text after it, apart from blanks: what programs pad differs between systems."""
+    (tmp_path / "app.log").write_text(LOG)
+    ended = harness.run_command(["bash", "-u", "-c", block.text], cwd=tmp_path)
+    shown = BLOCKS[BLOCKS.index(block) + 1]
+    assert shown.language == "text"
+    assert ended.stdout.split() == shown.text.split()
 
 
 def begun(block: Block) -> str:

@@ -37,8 +37,8 @@ class ConsumerFigures:
 
     `counted` says by whom the bytes were counted: "fan-out" (exact), "node": its own `sys.stdin`, which does not see
     what a node reads past it, "sampled": the kernel's count of everything that a program read, or "unknown".
-    `records` are newlines, None where nobody counted them; `starved_seconds` is the time it waited for bytes, None where
-    nobody could tell.
+    `records` are newlines, None where nobody counted them; `starved_seconds` is the time it waited for bytes, None
+    where nobody could tell.
     """
 
     bytes: int
@@ -58,13 +58,14 @@ class ChannelFigures:
     """What went through one channel: its bytes, and every consumer's share.
 
     `warning` says what did not go as asked and lost nothing, such as a disk that refused to take what was to be
-    spilled. `counted` and `records` are as in `ConsumerFigures`, of the producer; `blocked_seconds` is the time it spent
-    in writing, most of it waiting for room, None where nobody could tell.
+    spilled. `producer` is "" for the caller. `counted` and `records` are as in `ConsumerFigures`, for what was written;
+    `blocked_seconds` is the time spent in writing, most of it waiting for room, None where nobody could tell.
     """
 
     bytes: int
     consumers: Mapping[str, ConsumerFigures] = field(default_factory=dict)
     warning: str = ""
+    producer: str = ""
     counted: str = "node"
     records: Optional[int] = None
     blocked_seconds: Optional[float] = None

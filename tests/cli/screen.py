@@ -80,6 +80,31 @@ class Screen:
             self.y += 1
 
 
+class Bare:
+    """A pty without a program: `fd` is the side that a view draws on."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.ours, self.fd = os.openpty()
+        self.screen, self.said = Screen(width, height), ""
+        self.resize(width, height)
+        os.set_blocking(self.ours, False)
+
+    def resize(self, width: int, height: int) -> None:
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+    def drawn(self) -> str:
+        """What came since this was asked last; the screen shows it."""
+        text = ""
+        while select.select([self.ours], [], [], 0)[0]:
+            text += os.read(self.ours, 65536).decode()
+        self.screen.feed(text)
+        return text
+
+    def close(self) -> None:
+        os.close(self.ours)
+        os.close(self.fd)
+
+
 class Terminal:
     """A program on a pty. `said` is all it wrote to it, `settings` the terminal's modes before and after."""
 

@@ -211,6 +211,7 @@ class Accounts:
             best.bytes,
             consumers,
             self.warnings.get(channel.fanout or "", ""),
+            channel.producer,
             counted="fan-out" if channel.fanout and passed.bytes == best.bytes else best.counted,
             records=self._records_of(key, best.bytes),
             blocked_seconds=self._waited_of(key),

@@ -162,7 +162,7 @@ def test_a_bare_pipe_is_counted_at_its_ends(world: World) -> None:
 
 
 def test_a_program_in_the_place_of_a_node_is_sampled(world: World) -> None:
-    """It counts nothing: what the kernel counts for its process is shown as such, and its fill and waiting as unknown."""
+    """It counts nothing: what the kernel counts for it is shown as such, its fill and waiting as unknown."""
     world.gauge("b").add(2, 100)
     world.gauge("c").begin(Phase.PROGRAM, 0)
     c = world.consumer("y", "c")

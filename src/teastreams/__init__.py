@@ -6,9 +6,13 @@ The public names, and nothing else: importing this starts no thread and no proce
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer, SqliteCheckpointer
 from teastreams.core.events import (
     BranchesFinished,
+    ChannelProgress,
+    ConsumerProgress,
     NodeFinished,
     NodeOutput,
+    NodeProgress,
     NodeStarted,
+    Progress,
     SectionFinished,
     SectionStarted,
     StateChanged,
@@ -26,6 +30,7 @@ from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, RetryPolicy
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import Context
+from teastreams.engine.pipeline import pipeline
 from teastreams.engine.results import Pause, RunFinished, RunResult
 from teastreams.engine.state_graph import StateGraph
 from teastreams.engine.yaml_engine import YAMLEngine
@@ -56,6 +61,7 @@ __all__ = [
     "BranchesFinished",
     "BroadcastReport",
     "ChannelFigures",
+    "ChannelProgress",
     "Checkpoint",
     "CheckpointError",
     "Checkpointer",
@@ -63,6 +69,7 @@ __all__ = [
     "CircuitBreakerConfig",
     "CompiledGraph",
     "ConsumerFigures",
+    "ConsumerProgress",
     "Context",
     "Delivery",
     "Interrupted",
@@ -72,6 +79,7 @@ __all__ = [
     "NodeFigures",
     "NodeFinished",
     "NodeOutput",
+    "NodeProgress",
     "NodeStarted",
     "NodeStreamsConfig",
     "ParallelConfig",
@@ -82,6 +90,7 @@ __all__ = [
     "Position",
     "Problem",
     "ProcessExecutor",
+    "Progress",
     "RetryPolicy",
     "RunFinished",
     "RunResult",
@@ -103,5 +112,6 @@ __all__ = [
     "WorkflowError",
     "WorkflowFailed",
     "YAMLEngine",
+    "pipeline",
     "validate_platform",
 ]

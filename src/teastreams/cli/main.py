@@ -101,7 +101,8 @@ def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
 
 
 def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
-    app = YAMLEngine().load_from_file(options.file).compile()
+    app = YAMLEngine().load_from_file(options.file).compile().with_streams(stdout=stdout)
+    _refuse_shared_streams(app, options)
     state = given_state(options)
     keeper = SqliteCheckpointer(options.checkpoint) if options.checkpoint else None
     _refuse_lost_pauses(app, options)
@@ -112,7 +113,7 @@ def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
         events = app.resume_stream(keeper, state, checkpoint_id=options.id, echo_output=not options.quiet)
     else:
         events = app.stream(state, checkpointer=keeper, echo_output=not options.quiet)
-    return _finish(_watched(events, options, stdout), options, stdout)
+    return _finish(_watched(events, options, stdout), options, stdout, app.binds("stdout"))
 
 
 def _watched(events: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
@@ -134,9 +135,10 @@ def _watched(events: Any, options: argparse.Namespace, stdout: IO[str]) -> RunRe
     raise RuntimeError("a run ended without its last event")
 
 
-def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str]) -> int:
+def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str], stdout_taken: bool) -> int:
+    """`stdout_taken` by the bytes of a stream: the state would look like a part of them."""
     if result.pause is None:
-        if options.events != "-" or options.output is not None:
+        if options.output is not None or (options.events != "-" and not stdout_taken):
             outlet.write_result(outlet.state_as_json(result.state), options.output, stdout)
         return FINISHED
     outlet.say(f"paused {result.pause.when} {result.pause.node!r}, checkpoint {result.checkpoint_id}; go on with:")
@@ -149,6 +151,14 @@ def _refuse_lost_pauses(app: CompiledGraph, options: argparse.Namespace) -> None
     pausing = [node.name for node in app.graph.nodes if node.interrupt_before or node.interrupt_after]
     if pausing and not options.checkpoint:
         raise UsageError(f"the run will pause at {pausing[0]!r} and could not be resumed; add --checkpoint DB")
+
+
+def _refuse_shared_streams(app: CompiledGraph, options: argparse.Namespace) -> None:
+    """A stream that a node is bound to is that node's alone."""
+    if app.binds("stdin") and getattr(options, "input", None) == "-":
+        raise UsageError("--input - and a node of this workflow both read stdin; give the state as --input @FILE")
+    if app.binds("stdout") and options.events == "-":
+        raise UsageError("--events - and a node of this workflow both write stdout; write --events FILE")
 
 
 def _refuse_lost_output(options: argparse.Namespace) -> None:

@@ -135,6 +135,13 @@ class Fanout:
             consumer.high_water,
         )
 
+    def lag_bytes(self, index: int) -> int:
+        """How far a consumer is behind, in memory and in the log; 0 once it is finished."""
+        consumer = self._all[index]
+        if index not in self._live:
+            return 0
+        return consumer.queue.held if consumer.queue else self.head - consumer.position
+
     def settled(self) -> tuple[tuple[int, SinkEnd], ...]:
         """Who was finished since this was asked last, and how: report and close them."""
         news, self._settled = tuple(self._settled), []

@@ -98,13 +98,13 @@ def pump(
     control: Optional[Fd] = None,
     on_control: Callable[[bytes], Optional[Instruction]] = lambda _: None,
     drain_seconds: float = 5.0,
-    gauge: Optional[Callable[[int, int], None]] = None,
+    gauge: Optional[Callable[[Fanout], None]] = None,
     read_bytes: int = READ_BYTES,
 ) -> PumpReport:
     """Copy `source` to every sink until all are finished; blocks until then and closes what it was given.
 
     `report` is called once per consumer, just before its pipe is closed; not when the supervisor is gone. `gauge` is
-    called after each round with the bytes read and the bytes delivered (to all together) so far. `control` stays
+    called after each round and may look at what was read, delivered and held, and change nothing. `control` stays
     open. `source` is read only when poll says so, and its flags are left alone: others may hold it, but nobody else may
     read it. Sets O_NONBLOCK on the sinks' ends, which must be pipe ends that nobody else uses.
     ValueError for an unknown policy or a limit below one byte; what `report` and `on_control` raise passes through.
@@ -141,7 +141,7 @@ class _Pump:
         spill: SpillLog,
         *,
         report: Callable[[SinkReport], None],
-        gauge: Optional[Callable[[int, int], None]],
+        gauge: Optional[Callable[[Fanout], None]],
         control: Optional[Fd],
         on_control: Callable[[bytes], Optional[Instruction]],
         drain_seconds: float,
@@ -169,7 +169,7 @@ class _Pump:
             self._watch_source()
             self._round(self._wait())
             if self._gauge is not None:
-                self._gauge(self._fanout.head, self._fanout.delivered_bytes)
+                self._gauge(self._fanout)
         return self._totals()
 
     def _start(self) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Callable, Iterator, Sequence
 
+from teastreams.core.drawing.compose import size_text
 from teastreams.core.graph import DEFAULT_BUFFER_BYTES, DEFAULT_SPILL_BYTES
 from teastreams.core.machine.facts import Machine
-from teastreams.core.drawing.compose import size_text
 
 TESTED = ("linux", "darwin")
 KNOWN_VARIABLES = {
@@ -164,7 +164,7 @@ def _lifeline(machine: Machine) -> Iterator[Finding]:
         yield Finding("lifeline", Level.PROBLEM, text, advice, stops=True)
     elif machine.portable:
         text = "workers end with a killed supervisor by a signal handler of their own"
-        yield _note("lifeline", text, "know that a node inside one long call of a C library ends when that call returns")
+        yield _note("lifeline", text, "know that a node inside a long call of a C library ends when that returns")
     else:
         yield _ok("lifeline", "the kernel ends workers whose supervisor is killed")
 

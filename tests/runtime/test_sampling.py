@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, Iterator, Optional
 
+import harness
 import pytest
 
-import harness
 from teastreams.core.events import ConsumerProgress, NodeProgress
 from teastreams.core.graph import Delivery, NodeStreamsConfig, StreamSettings
 from teastreams.core.lifecycle import State
@@ -162,7 +162,7 @@ def test_a_bare_pipe_is_counted_at_its_ends(world: World) -> None:
 
 
 def test_a_program_in_the_place_of_a_node_is_sampled(world: World) -> None:
-    """It counts nothing: what the kernel counts for its process is shown as such, and its fill and waiting as unknown."""
+    """It counts nothing: what the kernel counts for its process stands there, its fill and waiting are unknown."""
     world.gauge("b").add(2, 100)
     world.gauge("c").begin(Phase.PROGRAM, 0)
     c = world.consumer("y", "c")

@@ -272,3 +272,47 @@ def test_the_callers_state_is_not_changed() -> None:
     given = {"n": 1}
     assert [app.run(given).state["n"] for _again in range(2)] == [2, 2]
     assert given == {"n": 1}
+
+
+# -- decorators -----------------------------------------------------------------------------------------------------
+
+
+def test_a_decorated_function_is_a_node_and_stays_a_function() -> None:
+    """The node is called as the function; streams and limits are those of `add_node`."""
+    graph = ts.StateGraph()
+
+    @graph.node(stdout="lines", timeout=3)
+    def reader(state: dict[str, Any]) -> str:
+        return "called"
+
+    @graph.node("writer", stdin={"from": "lines", "overflow": "spill"})
+    def other(state: dict[str, Any]) -> None:
+        """Reads."""
+
+    first, second = graph.graph.nodes
+    assert (first.name, first.run, first.timeout_seconds) == ("reader", reader, 3)
+    assert first.streams == ts.NodeStreamsConfig(stdout="lines")
+    assert (second.name, second.run) == ("writer", other)
+    assert second.streams == ts.NodeStreamsConfig(stdin="lines", delivery=ts.Delivery(overflow="spill"))
+    assert reader({}) == "called"
+
+
+def test_a_decorator_without_channels_declares_a_plain_node() -> None:
+    """It runs in the caller's process."""
+    graph = ts.StateGraph()
+
+    @graph.node()
+    def only(state: dict[str, Any]) -> dict[str, int]:
+        return {"ran": 1}
+
+    assert graph.set_entry_point("only").set_finish_point("only").compile().run().state == {"ran": 1}
+
+
+def test_a_decorator_without_parentheses_says_what_to_write() -> None:
+    """Otherwise the function would be taken for a name."""
+    graph = ts.StateGraph()
+    with pytest.raises(TypeError, match=r"write @graph\.node\(\)"):
+
+        @graph.node
+        def only(state: dict[str, Any]) -> None:
+            """Never declared."""

@@ -1,4 +1,4 @@
-"""`teastreams run | resume | validate`: from arguments to an exit code.
+"""`teastreams run | resume | validate | graph | schema`: from arguments to an exit code.
 
 | exit | meaning |
 |---|---|
@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -21,7 +22,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from types import FrameType
-from typing import IO, Any, Optional, Sequence
+from typing import IO, Any, Callable, Optional, Sequence
 
 from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
 from teastreams.cli import outlet, reporting
@@ -30,6 +31,7 @@ from teastreams.engine.app import CompiledGraph
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
+from teastreams.workflow.json_schema import json_schema
 
 FINISHED, FAILED, INVALID, PAUSED, LATE, NOT_NOW, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 5, 75, 130, 143
 
@@ -41,7 +43,7 @@ class _Terminated(BaseException):
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line and return its exit code."""
     options = command_line(sys.argv[1:] if argv is None else argv)
-    command = _validate if options.command == "validate" else _run
+    command = COMMANDS[options.command]
     with outlet.stdout_aside() as stdout:
         return _guarded(lambda: command(options, stdout), options)
 
@@ -81,8 +83,20 @@ def _validate(options: argparse.Namespace, stdout: IO[str]) -> int:
     return FINISHED
 
 
-def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
+def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
     app = YAMLEngine().load_from_file(options.file).compile()
+    outlet.write_result(app.draw(options.format), None, stdout)
+    return FINISHED
+
+
+def _schema(_options: argparse.Namespace, stdout: IO[str]) -> int:
+    outlet.write_result(json.dumps(json_schema(), indent=2), None, stdout)
+    return FINISHED
+
+
+def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
+    app = YAMLEngine().load_from_file(options.file).compile().with_streams(stdout=stdout)
+    _refuse_shared_streams(app, options)
     state = given_state(options)
     keeper = SqliteCheckpointer(options.checkpoint) if options.checkpoint else None
     _refuse_lost_pauses(app, options)
@@ -93,7 +107,7 @@ def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
         begin = partial(app.resume_stream, keeper, state, checkpoint_id=options.id, echo_output=False)
     else:
         begin = partial(app.stream, state, checkpointer=keeper, echo_output=False)
-    return _finish(_watched(begin, options, stdout), options, stdout)
+    return _finish(_watched(begin, options, stdout), options, stdout, app.binds("stdout"))
 
 
 def _watched(begin: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
@@ -135,9 +149,10 @@ def _show_figures(result: RunResult, reporter: reporting.Reporter, options: argp
         reporting.show_summary(result)
 
 
-def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str]) -> int:
+def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str], stdout_taken: bool) -> int:
+    """`stdout_taken` by the bytes of a stream: the state would look like a part of them."""
     if result.pause is None:
-        if options.events != "-" or options.output is not None:
+        if options.output is not None or (options.events != "-" and not stdout_taken):
             outlet.write_result(outlet.state_as_json(result.state), options.output, stdout)
         return FINISHED
     outlet.say(f"paused {result.pause.when} {result.pause.node!r}, checkpoint {result.checkpoint_id}; go on with:")
@@ -152,12 +167,29 @@ def _refuse_lost_pauses(app: CompiledGraph, options: argparse.Namespace) -> None
         raise UsageError(f"the run will pause at {pausing[0]!r} and could not be resumed; add --checkpoint DB")
 
 
+def _refuse_shared_streams(app: CompiledGraph, options: argparse.Namespace) -> None:
+    """A stream that a node is bound to is that node's alone."""
+    if app.binds("stdin") and getattr(options, "input", None) == "-":
+        raise UsageError("--input - and a node of this workflow both read stdin; give the state as --input @FILE")
+    if app.binds("stdout") and options.events == "-":
+        raise UsageError("--events - and a node of this workflow both write stdout; write --events FILE")
+
+
 def _refuse_lost_output(options: argparse.Namespace) -> None:
     for option in ("output", "events"):
         path = getattr(options, option)
         reason = "" if option == "events" and path == "-" else outlet.refused_path(path)
         if reason:
             raise UsageError(f"--{option} {path} cannot be written: {reason}; name another file")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
+    "run": _run,
+    "resume": _run,
+    "validate": _validate,
+    "graph": _graph,
+    "schema": _schema,
+}
 
 
 class _Clock:

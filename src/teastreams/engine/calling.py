@@ -43,6 +43,12 @@ def body_of(
     return body
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """What a function is called by its author; a partial as what it calls, an object as its class."""
+    inner = getattr(function, "func", function)
+    return str(getattr(inner, "__name__", type(inner).__name__))
+
+
 def unknown_parameters(run: Callable[..., Any]) -> tuple[str, ...]:
     """Parameters without a default that nobody can give; empty when the function can be called."""
     parameters = _parameters(run)

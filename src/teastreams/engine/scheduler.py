@@ -10,7 +10,7 @@ a plain node's own exception keeps its type and traceback.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence
 
@@ -28,14 +28,19 @@ from teastreams.core.graph import Graph
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
 from teastreams.core.outcome import Status
 from teastreams.core.plan import SectionPlan
+from teastreams.core.templates import TemplateError
 from teastreams.engine.calling import Context, body_of
+from teastreams.engine.filling import filled_program, filled_streams
 from teastreams.errors import NodeError, WorkflowFailed
 from teastreams.executors.flows import BranchFlow
 from teastreams.executors.process import ProcessExecutor, section_order
 from teastreams.executors.thread import ThreadExecutor
 from teastreams.runtime import calls
 from teastreams.runtime.node.ending import BranchFailed, error_text
+from teastreams.runtime.outside import OWN_STREAMS
 from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures, SectionOutcome
+from teastreams.runtime.supervision.outside import Outside
+from teastreams.runtime.supervision.supervisor import Supervisor
 
 Body = Callable[[dict[str, Any]], Any]
 
@@ -43,15 +48,27 @@ Body = Callable[[dict[str, Any]], Any]
 class Scheduler:
     """Runs steps on one state. `nodes` and `channels` collect figures of everything that ran.
 
-    `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name.
+    `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name. `outside` are the
+    ends of channels that the caller feeds and reads; with `stepwise`, a `Waiting` stands before each wait.
     """
 
-    def __init__(self, graph: Graph, state: dict[str, Any], run_id: str = "", nested: bool = False) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        state: dict[str, Any],
+        run_id: str = "",
+        nested: bool = False,
+        *,
+        own_streams: Mapping[str, int] = OWN_STREAMS,
+        outside: Optional[Outside] = None,
+        stepwise: bool = False,
+    ) -> None:
+        self.outside = outside or Outside()
         self.graph, self.state, self.run_id, self._nested = graph, state, run_id, nested
         self.nodes: dict[str, NodeFigures] = {}
         self.channels: dict[str, ChannelFigures] = {}
         self.waiting: dict[str, ParallelResults] = {}
-        self._process = ProcessExecutor()
+        self._process = ProcessExecutor(own_streams, stepwise)
         self._thread = ThreadExecutor()
 
     def report_progress(self, every_seconds: Optional[float]) -> None:
@@ -71,13 +88,13 @@ class Scheduler:
     def hands_off(self) -> Iterator[None]:
         """Give the host its signal handlers back while its own code runs between two events."""
         supervisor = self._process.current
-        try:
-            if supervisor is not None:
-                supervisor.interrupts.release()
+        with supervisor.interrupts.released() if supervisor is not None else nullcontext():
             yield
-        finally:
-            if supervisor is not None:
-                supervisor.interrupts.capture()
+
+    @property
+    def supervisor(self) -> Optional[Supervisor]:
+        """Who is at work right now; None between two steps and in a plain node."""
+        return self._process.current
 
     def take_results(self, node: str) -> Optional[ParallelResults]:
         """The results of the fan-out that joins at this node, once."""
@@ -178,7 +195,7 @@ class Scheduler:
         companions = [branch for branch in step.branches if branch.target not in step.members]
         flows = [self._member_flow(name) for name in step.members]
         flows += [self._branch_flow(branch, self.state) for branch in companions]
-        order = section_order(flows, self.graph.parallel)
+        order = section_order(flows, self.graph.parallel, outside=self.outside)
         outcome = yield from self._process.supervise(order)
         self.nodes.update(outcome.nodes)
         self.channels.update(outcome.channels)
@@ -192,7 +209,14 @@ class Scheduler:
 
     def _member_flow(self, name: str) -> BranchFlow:
         node = self.graph.node(name)
-        return BranchFlow(name, self._body(name), self.state, node.streams, node.timeout_seconds)
+        values = {"state": self.state, "variables": self.graph.variables}
+        try:
+            streams = filled_streams(node.streams, values)
+            body = self._body(name) if node.command is None else filled_program(node.command, values)
+        except TemplateError as error:
+            failed = NodeError(name, "start", f"{error}; {error.fix}", error_type="TemplateError")
+            raise WorkflowFailed(failed) from None
+        return BranchFlow(name, body, self.state, streams, node.timeout_seconds)
 
     def _join_section(self, step: Section, outcome: SectionOutcome, plan: SectionPlan) -> Iterator[RunEvent]:
         """Branches keep their own updates; what belongs to no branch (the producer) joins the state."""

@@ -7,16 +7,17 @@ Declaring only records; `compile` checks everything at once and raises one `Work
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
-from teastreams.core.graph import END, START, Delivery, Edge, Graph, Node, NodeStreamsConfig, ParallelConfig
+from teastreams.core.graph import END, START, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.engine.app import CompiledGraph
-from teastreams.engine.calling import GIVEN, unknown_parameters
+from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
+from teastreams.engine.declarations import Streams, command_value, streams_config
 from teastreams.errors import Problem, WorkflowError
 
-Streams = Union[NodeStreamsConfig, Mapping[str, Any]]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class StateGraph:
@@ -50,17 +51,61 @@ class StateGraph:
         timeout: Optional[float] = None,
         interrupt_before: bool = False,
         interrupt_after: bool = False,
+        command: Optional[Union[Command, Sequence[Any]]] = None,
+        env: Optional[Mapping[str, Optional[str]]] = None,
+        cwd: Optional[str] = None,
+        ok_exit_codes: Sequence[int] = (0,),
     ) -> StateGraph:
-        """Declare a node; returns the graph.
+        """Declare a node, a function or an external program; returns the graph.
 
         `run` is called with what it names among state, parallel_results, node, context and variables. `streams` maps
         stdin, stdout and stderr to channel names; stdin may be {"from": name, "overflow": ..., "buffer_limit":
-        bytes}. `timeout` is in seconds. WorkflowError for an unknown key in `streams`.
+        bytes}. A stream may also be bound to the caller's own ("-") or to a file: {"from": {"file": path}},
+        {"to": {"file": path, "append": True}}, {"to": {"file": path, "partial": "keep"}}. `timeout` is in seconds.
+        `command` is a program and its arguments, run without a shell in the place of `run`; in the arguments, in paths
+        and in the values of `env` (added to the environment; None removes), `{{ state.key }}` and `{{ variables.key }}`
+        are filled in. WorkflowError for an unknown key in `streams`.
         """
-        config = _streams(name, streams)
-        node = Node(name, run, config, timeout, interrupt_before, interrupt_after)
+        config = streams_config(name, streams)
+        program = command_value(command, env, cwd, ok_exit_codes)
+        node = Node(name, run, config, timeout, interrupt_before, interrupt_after, command=program)
         self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
         return self
+
+    def node(
+        self,
+        name: Optional[str] = None,
+        *,
+        stdin: Union[str, Mapping[str, Any], None] = None,
+        stdout: Optional[str] = None,
+        stderr: Optional[str] = None,
+        timeout: Optional[float] = None,
+        interrupt_before: bool = False,
+        interrupt_after: bool = False,
+    ) -> Callable[[Function], Function]:
+        """Decorate a function to declare it as a node: `@graph.node(stdout="lines")`.
+
+        The node is called as the function unless `name` is given. The function comes back unchanged and can be
+        called as before. `stdin`, `stdout` and `stderr` are what `add_node` takes as `streams`; `timeout` is in
+        seconds. TypeError for a decorator without parentheses.
+        """
+        if callable(name):
+            raise TypeError(f"graph.node decorates {name!r} without parentheses; write @graph.node()")
+        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        streams = {stream: channel for stream, channel in given.items() if channel is not None} or None
+
+        def declare(function: Function) -> Function:
+            self.add_node(
+                name_of(function) if name is None else name,
+                run=function,
+                streams=streams,
+                timeout=timeout,
+                interrupt_before=interrupt_before,
+                interrupt_after=interrupt_after,
+            )
+            return function
+
+        return declare
 
     def add_edge(self, source: str, target: str, *, stream_mode: str = "direct") -> StateGraph:
         """Declare a plain edge; `stream_mode="broadcast"` lets the source's channel have several consumers."""
@@ -96,9 +141,16 @@ class StateGraph:
         checkpointer: Optional[Checkpointer] = None,
         interrupt_before: Sequence[str] = (),
         interrupt_after: Sequence[str] = (),
+        feed: Sequence[str] = (),
+        read: Sequence[str] = (),
     ) -> CompiledGraph:
-        """Check everything and return the workflow ready to run; `WorkflowError` lists every problem at once."""
+        """Check everything and return the workflow ready to run; `WorkflowError` lists every problem at once.
+
+        `feed` names channels that no node writes, because the caller does (`run(feed={...})`); `read` names channels
+        that no node has to read, because the caller does (`start().open(...)`).
+        """
         graph = _with_interrupts(self.graph, interrupt_before, interrupt_after)
+        graph = replace(graph, fed=frozenset(feed), opened=frozenset(read))
         checked = StateGraph.from_graph(graph)
         problems = checked.problems()
         if problems:
@@ -108,32 +160,6 @@ class StateGraph:
     def _add(self, edge: Edge) -> StateGraph:
         self.graph = replace(self.graph, edges=(*self.graph.edges, edge))
         return self
-
-
-def _streams(node: str, streams: Optional[Streams]) -> Optional[NodeStreamsConfig]:
-    if streams is None or isinstance(streams, NodeStreamsConfig):
-        return streams
-    unknown = [key for key in streams if key not in ("stdin", "stdout", "stderr")]
-    if unknown:
-        fix = "the streams of a node are stdin, stdout and stderr"
-        raise WorkflowError([Problem(f"node {node!r} has an unknown stream {unknown[0]!r}", fix)])
-    source = streams.get("stdin")
-    delivery = Delivery()
-    if isinstance(source, Mapping):
-        fields = dict(source)
-        source = fields.pop("from", None)
-        delivery = _delivery(node, fields)
-    return NodeStreamsConfig(source, streams.get("stdout"), streams.get("stderr"), delivery)
-
-
-def _delivery(node: str, fields: Mapping[str, Any]) -> Delivery:
-    try:
-        return Delivery(**fields)
-    except TypeError:
-        known = "from, overflow, buffer_limit and spill_limit"
-        raise WorkflowError(
-            [Problem(f"the stdin of node {node!r} has an unknown key", f"the keys are {known}")]
-        ) from None
 
 
 def _with_interrupts(graph: Graph, before: Sequence[str], after: Sequence[str]) -> Graph:
@@ -157,7 +183,7 @@ def _nothing_to_run(graph: Graph) -> list[Problem]:
             f"node {node.name!r} has nothing to run", "give it a function: add_node(name, run=function)", node.where
         )
         for node in graph.nodes
-        if not callable(node.run)
+        if not callable(node.run) and (node.command is None or node.run is not None)
     ]
 
 

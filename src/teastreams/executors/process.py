@@ -19,17 +19,19 @@ from teastreams.core.graph import ParallelConfig
 from teastreams.core.merge import ParallelFlowResult, merged
 from teastreams.core.outcome import WELL
 from teastreams.core.plan import OUTSIDE, SectionPlan, plan_section
-from teastreams.errors import NodeError, Problem, WorkflowError
+from teastreams.errors import NodeError, Problem, WorkflowError, WorkflowFailed
 from teastreams.executors.flows import BranchFlow, branch_flow
 from teastreams.executors.thread import Circuits
 from teastreams.runtime import calls
 from teastreams.runtime.channels import StreamRegistry
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.interrupts import raise_again
+from teastreams.runtime.outside import OWN_STREAMS, OutsideEnds
 from teastreams.runtime.preflight import pipe_bytes, preflight
 from teastreams.runtime.supervision.accounts import EXIT_CODE
 from teastreams.runtime.supervision.figures import NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.order import Job, Order
+from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor
 
 
@@ -39,9 +41,12 @@ class ProcessExecutor:
     `current` is the supervisor at work, for whoever must hand signals back to the host between two events. `errors`
     holds the whole error of each flow that failed last time, causes before consequences; a result carries only its
     text. `figures` holds what is known of every flow that ran. `progress_seconds` asks for `Progress` events.
+    `own_streams` are the descriptors of the caller that streams bound to "-" stand for. `stepwise`: its events hold a
+    `Waiting` before each wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_streams: Mapping[str, int] = OWN_STREAMS, stepwise: bool = False) -> None:
+        self.own_streams, self._stepwise = own_streams, stepwise
         self._circuits = Circuits()
         self.current: Optional[Supervisor] = None
         self.errors: dict[str, NodeError] = {}
@@ -103,16 +108,27 @@ class ProcessExecutor:
         return [results[branch.node_name] for branch in branches]
 
     def supervise(self, order: Order) -> Generator[RunEvent, None, SectionOutcome]:
-        """Run one order to its end; a signal that stopped it is raised again for the host."""
-        self.current = Supervisor(replace(order, progress_seconds=self.progress_seconds))
+        """Run one order to its end; a signal that stopped it is raised again for the host.
+
+        WorkflowFailed when a file that a stream is bound to cannot be opened; nothing was started then.
+        """
+        outside = OutsideEnds(order.plan, self.own_streams)
+        outcome: Optional[SectionOutcome] = None
         try:
+            self.current = Supervisor(self._prepared(order, outside), self._stepwise)
             yield from self.current.run()
             outcome = self.current.outcome()
         finally:
             self.current = None
+            outside.settle(well=outcome is not None and outcome.primary is None and outcome.signal is None)
         raise_again(outcome.signal)
         self.figures.update(outcome.nodes)
         return outcome
+
+    def _prepared(self, order: Order, outside: OutsideEnds) -> Order:
+        """The order with the ends that lie outside, and with this executor's wishes."""
+        given = {**order.given, **_opened(outside)}
+        return replace(order, given=given, progress_seconds=self.progress_seconds)
 
     def _remember(self, outcome: SectionOutcome) -> None:
         """The last attempt's errors are those of its flows, in the order of blame."""
@@ -141,14 +157,29 @@ class ProcessExecutor:
         return error is not None and policy.should_retry(attempt, error.error_type_names)
 
 
+def _opened(outside: OutsideEnds) -> Mapping[tuple[str, str], Fd]:
+    try:
+        return outside.open()
+    except NodeError as error:
+        raise WorkflowFailed(error) from error
+
+
 def section_order(
-    branches: Sequence[BranchFlow], config: ParallelConfig, registry: Optional[StreamRegistry] = None
+    branches: Sequence[BranchFlow],
+    config: ParallelConfig,
+    registry: Optional[StreamRegistry] = None,
+    outside: Optional[Outside] = None,
 ) -> Order:
-    """What the supervisor is asked to run; everything that can be refused is refused here."""
+    """What the supervisor is asked to run; everything that can be refused is refused here.
+
+    `outside` are ends that the caller feeds and reads; those of other sections are left alone.
+    """
     known = registry or StreamRegistry()
-    lent = _lent(branches, known)
-    plan = plan_section([(branch.node_name, branch.streams) for branch in branches], config.streams, frozenset(lent))
-    _check_channels(plan, known, registry is not None)
+    own = (outside or Outside()).among(name for b in branches if b.streams for name in b.streams.channels)
+    lent = _lent(branches, known) | own.feeds.keys()
+    members = [(branch.node_name, branch.streams) for branch in branches]
+    plan = plan_section(members, config.streams, frozenset(lent), frozenset(own.taps))
+    _check_channels(plan, known, registry is not None, own)
     gated = bool(plan.channels)
     room = None if gated else config.max_workers
     preflight(plan, room, config.on_threads)
@@ -162,6 +193,7 @@ def section_order(
         max_at_once=room,
         timeout_seconds=config.streams.timeout if gated else None,
         pipe_bytes=pipe_bytes(plan, config.streams),
+        outside=own,
     )
 
 
@@ -226,11 +258,11 @@ def _given(plan: SectionPlan, registry: StreamRegistry) -> dict[tuple[str, str],
     return given
 
 
-def _check_channels(plan: SectionPlan, registry: StreamRegistry, registered: bool) -> None:
+def _check_channels(plan: SectionPlan, registry: StreamRegistry, registered: bool, outside: Outside) -> None:
     problems = [*_unknown(plan, registry)] if registered else []
-    for channel in plan.channels.values():
+    for channel in (each for each in plan.channels.values() if each.name not in plan.bound):
         live = registry.get(channel.name)
-        open_here = live is not None and live.is_open
+        open_here = channel.name in outside.feeds or (live is not None and live.is_open)
         if not channel.consumers:
             problems.append(Problem(f"channel {channel.name!r} is written by {channel.producer!r} and read by nobody"))
         elif channel.producer == OUTSIDE and not open_here:
@@ -244,7 +276,7 @@ def _check_channels(plan: SectionPlan, registry: StreamRegistry, registered: boo
 def _unknown(plan: SectionPlan, registry: StreamRegistry) -> list[Problem]:
     problems = []
     for name in plan.channels:
-        if name not in registry:
+        if name not in registry and name not in plan.bound:
             near = difflib.get_close_matches(name, list(registry.channels), 1)
             fix = f"did you mean {near[0]!r}?" if near else "register it first"
             problems.append(Problem(f"the registry has no channel {name!r}", fix))

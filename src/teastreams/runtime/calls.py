@@ -116,6 +116,14 @@ class Calls:
     fcntl: Callable[..., Any] = fcntl.fcntl
     set_blocking: Callable[[int, bool], None] = os.set_blocking
     open: Callable[..., int] = os.open
+    stat: Callable[[str], os.stat_result] = os.stat
+    access: Callable[[str, int], bool] = os.access
+    fchmod: Callable[[int, int], None] = os.fchmod
+    link: Callable[..., None] = os.link
+    rename: Callable[[str, str], None] = os.replace
+    chdir: Callable[[str], None] = os.chdir
+    execvpe: Callable[..., Any] = os.execvpe
+    set_inheritable: Callable[[int, bool], None] = os.set_inheritable
     unlink: Callable[..., None] = os.unlink
     mkfifo: Callable[[str, int, str], None] = _mkfifo
     mkdir: Callable[[str, int], None] = os.mkdir
@@ -145,6 +153,7 @@ class Calls:
     set_wakeup_fd: Callable[..., int] = signal.set_wakeup_fd
     sigmask: Callable[..., Any] = signal.pthread_sigmask
     getrlimit: Callable[[int], tuple[int, int]] = resource.getrlimit
+    urandom: Callable[[int], bytes] = os.urandom
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 

@@ -61,10 +61,17 @@ class Log:
 
 
 class Child:
-    """One worker as the supervisor sees it."""
+    """One worker as the supervisor sees it.
 
-    def __init__(self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd) -> None:
-        self.name, self._loop = name, loop
+    A `program` reports nothing. Whatever it started holds the result pipe as well: after its own exit (`exit_seen`)
+    that pipe tells when all of them have gone; `left_running` says that they had to be killed.
+    """
+
+    def __init__(
+        self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd, program: bool = False
+    ) -> None:
+        self.name, self._loop, self.program = name, loop, program
+        self.exit_seen = self.left_running = False
         self.result, self.control, self.lifeline = result, control, lifeline
         self.logs: dict[int, Log] = {}
         self.state = State.FORKED

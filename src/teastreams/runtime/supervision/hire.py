@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import Callable
+from typing import Callable, Optional
 
 from teastreams.core.plan import Channel, Worker
 from teastreams.runtime import calls, fork
@@ -18,6 +18,7 @@ from teastreams.runtime.fanout.tee import Post, run_fanout
 from teastreams.runtime.fds import Fd, make_pipe, resize, room_for
 from teastreams.runtime.gauges import Gauges
 from teastreams.runtime.loop import Loop
+from teastreams.runtime.node.program import Program, run_program
 from teastreams.runtime.node.worker import Seat, run_node
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child, Log
 from teastreams.runtime.supervision.order import Order
@@ -50,6 +51,10 @@ class Hire:
         child.exit = watch_exit(child.pid)
         return child
 
+    def take(self, pipe: str, side: str) -> Optional[Fd]:
+        """The end that the caller holds, once the worker at the other one was forked; None if it holds it already."""
+        return self._ends.pop((pipe, side), None)
+
     def close(self) -> None:
         """Close the pipe ends of workers that were never forked."""
         for fd in self._ends.values():
@@ -62,7 +67,7 @@ class Hire:
         result, result_end = pipes.to_us(f"result of {name}")
         control, control_end = pipes.from_us(f"control of {name}")
         lifeline, lifeline_end = pipes.from_us(f"lifeline of {name}")
-        child = Child(name, self._loop, result, control, lifeline)
+        child = Child(name, self._loop, result, control, lifeline, self._order.program_of(name) is not None)
         logs = {} if worker.fanout_of else self._logs(worker, child, pipes)
         ends = self._take_ends(worker, pipes)
         return child, Seat(
@@ -104,6 +109,8 @@ class Hire:
     def _target(self, worker: Worker, seat: Seat) -> Callable[[], None]:
         if worker.fanout_of is None:
             job = self._order.jobs[worker.name]
+            if isinstance(job.body, Program):
+                return partial(run_program, seat, job.body)
             return partial(run_node, seat, job.body, job.state)
         channel = self._order.plan.channels[worker.fanout_of]
         return partial(run_fanout, seat, _post(channel, seat, self._order, self._gauges))

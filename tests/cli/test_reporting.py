@@ -22,6 +22,7 @@ from teastreams.core.events import (
     Progress,
     RunEvent,
     SectionStarted,
+    Waiting,
     Warned,
 )
 from teastreams.engine.results import RunFinished, RunResult
@@ -54,6 +55,14 @@ def test_who_reports(
     monkeypatch.setattr(os, "isatty", lambda fd: terminal and fd == 2)
     made = reporting.reporter(choice, quiet, environment)
     assert (type(made).__name__, made.progress_seconds) == (kind, seconds)
+
+
+def test_beside_others_on_the_terminal_nothing_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their lines would be written over; who asks for lines gets them."""
+    monkeypatch.setattr(os, "isatty", lambda _fd: True)
+    made = reporting.reporter("auto", False, XTERM, alone=False)
+    assert (type(made).__name__, made.progress_seconds) == ("Lines", None)
+    assert reporting.reporter("plain", False, XTERM, alone=False).progress_seconds == 10.0
 
 
 def said(reporter: reporting.Reporter, capsys: pytest.CaptureFixture[str], *events: Any) -> list[str]:
@@ -131,7 +140,8 @@ def fields(kind: Any) -> str:
 
 def test_every_event_is_documented_with_its_fields() -> None:
     """In their order: whoever reads a log can rely on the page."""
-    kinds = [*typing.get_args(RunEvent), RunFinished, outlet.RunFailed]
+    shown = [kind for kind in typing.get_args(RunEvent) if kind is not Waiting]  # for who drives a run in steps
+    kinds = [*shown, RunFinished, outlet.RunFailed]
     assert rows("| `type` | Fields") == {kind.__name__: fields(kind) for kind in kinds}
     assert {name: cell.rstrip(" |") for name, cell in rows("| In | Fields").items()} == {
         kind.__name__: fields(kind) for kind in INSIDE

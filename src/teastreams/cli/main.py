@@ -116,13 +116,14 @@ def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
         begin = partial(app.resume_stream, keeper, state, checkpoint_id=options.id, echo_output=False)
     else:
         begin = partial(app.stream, state, checkpointer=keeper, echo_output=False)
+    options.live = not _shares_screen(app, options, stdout)
     return _finish(_watched(begin, options, stdout), options, stdout, app.binds("stdout"))
 
 
 def _watched(begin: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
     """Walk the events to the last one, telling those who want to know; show the figures, however it ends."""
     log = outlet.EventLog(options.events, stdout)
-    reporter = reporting.reporter(options.progress, options.quiet, os.environ)
+    reporter = reporting.reporter(options.progress, options.quiet, os.environ, options.live)
     asked = [reporter.progress_seconds, log.progress_seconds, reporting.PLAIN_SECONDS if options.verbose else None]
     events = begin(progress_seconds=min((each for each in asked if each is not None), default=None))
     try:
@@ -182,6 +183,12 @@ def _refuse_shared_streams(app: CompiledGraph, options: argparse.Namespace) -> N
         raise UsageError("--input - and a node of this workflow both read stdin; give the state as --input @FILE")
     if app.binds("stdout") and options.events == "-":
         raise UsageError("--events - and a node of this workflow both write stdout; write --events FILE")
+
+
+def _shares_screen(app: CompiledGraph, options: argparse.Namespace, stdout: IO[str]) -> bool:
+    """Somebody else writes on the terminal while we run: what reads our stdout, or who types our stdin."""
+    written = app.binds("stdout") or options.events == "-"
+    return (written and outlet.may_reach_terminal(stdout)) or (app.binds("stdin") and os.isatty(0))
 
 
 def _refuse_lost_output(options: argparse.Namespace) -> None:

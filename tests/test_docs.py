@@ -2,7 +2,8 @@
 
 A fenced block of YAML that has `nodes:` is a whole document: it must load, and it is run on a small log file. After a
 line `<!-- wrong: part of the message -->` it must be refused with that message instead. A fenced block of Python is run
-in a fresh interpreter; after a line `<!-- fragment -->` it must only compile. What the troubleshooting tables quote is
+in a fresh interpreter; after a line `<!-- fragment -->` it must only compile, after `<!-- continued -->` it runs behind
+the last block of its document that had no such line. What the troubleshooting tables quote is
 what a user sees: every message in them is provoked here.
 """
 
@@ -21,8 +22,9 @@ import pytest
 
 import teastreams as ts
 from teastreams.core.frames import Kind
-from teastreams.core.graph import MAX_CONSUMERS, MAX_NODES
+from teastreams.core.graph import MAX_CONSUMERS, MAX_NODES, OVERFLOWS
 from teastreams.core.lifecycle import TABLE, Event, State
+from teastreams.core.machine.findings import SUBJECTS
 from teastreams.core.outcome import Status
 from teastreams.workflow.document import MAX_DEPTH, MAX_FILE_BYTES
 from teastreams.workflow.keys import PLACES
@@ -32,7 +34,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 REFERENCE = (ROOT / "docs" / "YAML_REFERENCE.md").read_text("utf-8")
 FAILURES = (ROOT / "docs" / "failures.md").read_text("utf-8")
+GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
 DESIGN = (ROOT / "docs" / "design.md").read_text("utf-8")
+LOG = "ERROR one\nfine\nERROR three is the longest\n"
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,10 @@ BLOCKS = [block for path in DOCUMENTS for block in blocks(path)]
 YAML = [block for block in BLOCKS if block.language == "yaml" and re.search(r"^nodes:", block.text, re.MULTILINE)]
 WRONG = [block for block in YAML if block.remark.startswith("wrong: ")]
 WHOLE = [block for block in YAML if block not in WRONG]
+SHELL = [block for block in BLOCKS if block.language == "bash"]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 FRAGMENTS = [block for block in PYTHON if block.remark == "fragment"]
+CONTINUED = [block for block in PYTHON if block.remark == "continued"]
 PROGRAMS = [block for block in PYTHON if block not in FRAGMENTS]
 
 
@@ -99,7 +105,7 @@ def test_there_is_something_to_check() -> None:
     assert len(WHOLE) >= 6
     assert len(WRONG) >= 1
     assert len(PROGRAMS) >= 3
-    assert {block.remark.partition(":")[0] for block in BLOCKS} == {"", "wrong", "fragment"}
+    assert {block.remark.partition(":")[0] for block in BLOCKS} == {"", "wrong", "fragment", "continued"}
 
 
 @pytest.mark.parametrize("block", WHOLE, ids=str)
@@ -124,7 +130,7 @@ for name, text in documents.items():
 def test_whole_documents_run(tmp_path: Path) -> None:
     """All of them, on one small log file; what they found out about it is right."""
     log = tmp_path / "app.log"
-    log.write_text("ERROR one\nfine\nERROR three is the longest\n")
+    log.write_text(LOG)
     listed = tmp_path / "documents.json"
     listed.write_text(json.dumps({str(block): block.text for block in WHOLE}))
     told = harness.run(RUN_ALL, arguments=(str(listed), str(log))).told
@@ -157,10 +163,46 @@ def test_a_fragment_compiles(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
-def test_a_program_runs(block: Block) -> None:
-    """In a fresh interpreter; what it asserts holds, and it leaves no process."""
-    program = "with untouched():\n    exec(compile(sys.argv[1], sys.argv[2], 'exec'), {'__name__': '__main__'})"
-    harness.run(program, arguments=(block.text, str(block)))
+def test_a_program_runs(block: Block, tmp_path: Path) -> None:
+    """In a fresh interpreter, in a folder with a small log file; what it asserts holds, and it leaves no process."""
+    (tmp_path / "app.log").write_text(LOG)
+    program = """
+    os.chdir(sys.argv[3])
+    with untouched():
+        exec(compile(sys.argv[1], sys.argv[2], 'exec'), {'__name__': '__main__'})
+    """
+    harness.run(program, arguments=(begun(block) + block.text, str(block), str(tmp_path)))
+
+
+@pytest.mark.parametrize("block", [block for block in SHELL if block.document == "cookbook.md"], ids=str)
+def test_a_recipe_for_the_shell_prints_what_is_shown(block: Block, tmp_path: Path) -> None:
+    """The block of text after it, apart from blanks: what programs pad differs between systems."""
+    (tmp_path / "app.log").write_text(LOG)
+    ended = harness.run_command(["bash", "-u", "-c", block.text], cwd=tmp_path)
+    shown = BLOCKS[BLOCKS.index(block) + 1]
+    assert shown.language == "text"
+    assert ended.stdout.split() == shown.text.split()
+
+
+def begun(block: Block) -> str:
+    """The program that a continued block goes on from; nothing for others."""
+    if block not in CONTINUED:
+        return ""
+    before = [each for each in PROGRAMS if each.document == block.document and each.line < block.line]
+    return [each for each in before if each not in CONTINUED][-1].text + "\n\n"
+
+
+def test_the_drawing_that_is_shown_is_the_one_that_is_made() -> None:
+    """Of the first workflow in the README, as text, to the last character."""
+    (readme,) = [block for block in WHOLE if block.document == "README.md"]
+    drawing = ts.YAMLEngine().load_from_string(readme.text).compile().draw()
+    assert drawing + "\n" in [block.text for block in BLOCKS if block.document == "commands.md"]
+
+
+def test_the_subjects_of_doctor_are_explained() -> None:
+    """Each in its order, with what is looked at."""
+    commands = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    assert [cells[0].strip("`") for cells in rows(section(commands, "## doctor"))] == list(SUBJECTS)
 
 
 # -- links ------------------------------------------------------------------------------------------------------------
@@ -263,6 +305,23 @@ def test_the_limits_in_the_reference_are_the_real_ones() -> None:
     assert f"at most {MAX_CONSUMERS}, read one channel" in REFERENCE
     assert MAX_FILE_BYTES == 2**20
     assert f"at most 1 MiB, {MAX_DEPTH} levels deep" in REFERENCE
+
+
+# -- guarantees -------------------------------------------------------------------------------------------------------
+
+
+def test_every_guarantee_has_a_program() -> None:
+    """Each row of its tables leads to a heading, under which a program shows it; every policy has a row."""
+    programs = [block.text for block in PROGRAMS]
+    links = [re.fullmatch(r"\[(.+)\]\(#.+\)", cells[0]) for cells in rows(GUARANTEES)]
+    names = [link.group(1) for link in links if link]
+    assert len(names) == len(rows(GUARANTEES)) == 10
+    assert {"direct", *OVERFLOWS} <= set(names)
+    for name in names:
+        shown = re.findall(r"```python\n(.*?)```", section(GUARANTEES, f"### {name}"), re.DOTALL)
+        assert shown, name
+        assert all(text in programs for text in shown), name
+        assert any("assert " in text for text in shown), name
 
 
 # -- troubleshooting --------------------------------------------------------------------------------------------------

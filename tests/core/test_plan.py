@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import pytest
 
-from teastreams.core.graph import Delivery, NodeStreamsConfig, StreamSettings
+from teastreams.core.graph import Binding, Delivery, NodeStreamsConfig, StreamSettings
 from teastreams.core.plan import OUTSIDE, Consumer, Pipe, SectionPlan, Wire, Worker, fanout_name, plan_section
 
 PLAIN = Delivery()
@@ -165,6 +165,30 @@ class TestOutside:
 
     def test_a_channel_with_both_ends_inside_stays_inside(self) -> None:
         assert pipes(planned("p>x c<x", external="x")) == [("x", "p", "c")]
+
+
+class TestBound:
+    def test_a_bound_stream_is_a_channel_of_which_the_caller_holds_the_other_end(self) -> None:
+        streams = NodeStreamsConfig(stdout="x", bindings={"stdin": Binding("in"), "stderr": Binding()})
+        plan = plan_section([("a", streams), member("b<x")], StreamSettings())
+
+        assert pipes(plan) == [("stdin of 'a'", OUTSIDE, "a"), ("x", "a", "b"), ("stderr of 'a'", "a", OUTSIDE)]
+        assert plan.bound == {"stdin of 'a'": Binding("in"), "stderr of 'a'": Binding()}
+        assert plan.workers[0] == Worker(
+            "a", (Wire(0, "stdin of 'a'", "stdin of 'a'"), Wire(1, "x", "x"), Wire(2, "stderr of 'a'", "stderr of 'a'"))
+        )
+
+    def test_nobody_stands_in_it_whatever_the_settings_say(self) -> None:
+        """A file needs no buffer."""
+        plan = plan_section([("a", NodeStreamsConfig(bindings={"stdin": Binding()}))], StreamSettings(overflow="spill"))
+
+        assert names(plan) == ["a"]
+
+    def test_its_name_makes_room_for_a_channel_that_was_called_so_before(self) -> None:
+        taken = NodeStreamsConfig(stdout="stdin of 'a'", bindings={"stdin": Binding()})
+        plan = plan_section([("a", taken), member("b")], StreamSettings(), frozenset(["stdin of 'a'"]))
+
+        assert list(plan.bound) == ["stdin of 'a''"]
 
 
 class TestOrder:

@@ -18,6 +18,8 @@ from teastreams.core.graph import (
     MAX_CONSUMERS,
     MAX_NODES,
     START,
+    Binding,
+    Command,
     Delivery,
     Edge,
     Graph,
@@ -990,3 +992,108 @@ def test_a_dense_graph_is_refused_at_once() -> None:
     edges = [Edge(name, tuple(other for other in names if other != name)) for name in names]
     texts = told(graph(" ".join(names), edges))
     assert texts == [f"{LOOPS}: n0 -> n1 -> n0; delete the edge n1 -> n0"]
+
+
+# -- programs, and streams bound outside ------------------------------------------------------------------------------
+
+
+def program(name: str, *argv: str, **more: Any) -> Node:
+    fields = {key: more.pop(key) for key in ("env", "cwd", "ok_exit_codes") if key in more}
+    return Node(name, command=Command(argv, **fields), **more)
+
+
+def bound(name: str, stream: str, binding: Binding, **more: Any) -> Node:
+    return Node(name, streams=NodeStreamsConfig(bindings={stream: binding}, **more))
+
+
+OUTER, FILE = Binding(), Binding("x")
+
+
+def test_a_program_alone_needs_no_strategy() -> None:
+    assert told(Graph((program("a", "ls"), *nodes("b")), streams_optional=False)) == []
+
+
+def test_a_program_among_the_branches_needs_processes() -> None:
+    branches = Graph((program("a", "ls"), *nodes("b f")), (fork(START, "a b", "f"),), streams_optional=False)
+    assert told(branches)[0].startswith("node 'a' is a program, which needs a process, but the strategy is thread")
+    edge = fork(START, "a b", "f", strategy="thread")
+    assert told(Graph((program("a", "ls"), *nodes("b f")), (edge,))) == [
+        (
+            "the parallel edge from '__start__' has the strategy thread, but 'a' is a program; "
+            "write `parallel_strategy: process`"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (program("a"), "`command` of node 'a' names no program; write the program and its arguments"),
+        (program("a", ""), "`command` of node 'a' names no program; write the program and its arguments"),
+        (program("a", "x", run=len), "node 'a' has both `run` and `command`; keep one of them, or"),
+        (program("a", "x\0"), "`command` of node 'a' has a zero byte in an argument, which no program can be given"),
+        (program("a", "x", env={"": "y"}), "`env` of node 'a' has the name '', which no environment can hold"),
+        (program("a", "x", env={"B=": "y"}), "`env` of node 'a' has the name 'B=', which no environment can hold"),
+        (program("a", "x", ok_exit_codes=frozenset((256,))), "`ok_exit_codes` of node 'a' must list exit codes from 0"),
+        (program("a", "x", ok_exit_codes=frozenset()), "`ok_exit_codes` of node 'a' must list exit codes from"),
+        (program("a", "x", "{{"), "`command` of node 'a': `{{` is never closed; write `}}` after the name"),
+        (program("a", "x", env={"B": "{{ y }}", "C": None}), "`env` of node 'a': `{{ y }}` names no value; write"),
+        (program("a", "x", cwd="{{ y }}"), "`cwd` of node 'a': `{{ y }}` names no value; write `{{ state.some_key }}`"),
+        (bound("a", "stdin", Binding("{{ y }}")), "`streams.stdin` of node 'a': `{{ y }}` names no value; write"),
+        (bound("a", "std", OUTER), "node 'a': there is no stream 'std'; bind stdin, stdout or stderr"),
+        (bound("a", "stdout", Binding("")), "node 'a': its stdout is bound to a file without a name; write its path"),
+        (
+            bound("a", "stdin", OUTER, delivery=Delivery("spill")),
+            "node 'a': its stdin is bound outside, where nobody can buffer; leave overflow, buffer_limit and",
+        ),
+        (
+            bound("a", "stdin", Binding("x", append=True)),
+            "node 'a': `append` and `partial` of its stdin are for files that are written; leave them out",
+        ),
+        (
+            bound("a", "stdout", Binding(keep_partial=True)),
+            "node 'a': `append` and `partial` of its stdout are for files that are written; leave them out",
+        ),
+    ],
+)
+def test_what_lies_outside_is_checked_as_far_as_it_can_be_known(wrong: Node, message: str) -> None:
+    assert [one[: len(message)] for one in told(Graph((wrong,)))][:1] == [message]
+
+
+def test_a_stream_is_a_channel_or_bound_and_not_both() -> None:
+    both = Node("b", streams=NodeStreamsConfig(stdin="x", bindings={"stdin": FILE}))
+    assert told(Graph((*nodes("a>x"), both), streams_optional=True))[-1] == (
+        "node 'b': its stdin is both a channel and bound outside; keep one of them"
+    )
+
+
+def test_the_callers_own_streams_have_one_node_each() -> None:
+    """Files may be read by as many as like."""
+    readers = (bound("a", "stdin", OUTER), bound("b", "stdin", OUTER))
+    assert told(Graph(readers)) == [
+        (
+            "'a' and 'b' are both bound to the workflow's own stdin; let one node read it, "
+            "and join the other to that one by a channel"
+        )
+    ]
+    writers = (bound("a", "stderr", OUTER), bound("b", "stdin", OUTER), bound("c", "stderr", OUTER))
+    assert told(Graph(writers)) == [
+        (
+            "'a' and 'c' are both bound to the workflow's own stderr; let one node write it, "
+            "and join the other to that one by a channel"
+        )
+    ]
+    assert told(Graph((bound("a", "stdin", FILE), bound("b", "stdin", FILE)))) == []
+
+
+def test_inside_a_branch_the_callers_own_streams_are_out_of_reach() -> None:
+    """They are those of the branch's worker there; files are the same everywhere."""
+    edges = (fork(START, "a b", "f", strategy="process"), *chain("a c"))
+    inside = Graph((*nodes("a b"), bound("c", "stdout", OUTER), *nodes("f")), edges)
+    assert told(inside) == [
+        (
+            "node 'c' stands inside a branch and is bound to the workflow's own stdout; "
+            "bind it to a file, or move the node out of the branch"
+        )
+    ]
+    assert told(Graph((*nodes("a b"), bound("c", "stdout", FILE), *nodes("f")), edges)) == []

@@ -95,3 +95,23 @@ def test_a_chain_is_checked_like_any_graph() -> None:
 
     with pytest.raises(ts.WorkflowError, match="nonsense"):
         ts.pipeline(read, wants)
+
+
+def test_an_argument_vector_is_a_stage() -> None:
+    """A program between two functions, called as its file."""
+    told = harness.run(
+        """
+def write(state):
+    for word in ("pear", "apple", "fig"):
+        print(word)
+
+def read(state):
+    return {"words": sys.stdin.read().split()}
+
+app = ts.pipeline(write, ["/usr/bin/env", "sort"], ("upper", ["tr", "a-z", "A-Z"]), read)
+with untouched():
+    result = app.run()
+tell(words=result.state["words"], names=[node.name for node in app.graph.nodes])
+"""
+    ).told
+    assert told == {"words": ["APPLE", "FIG", "PEAR"], "names": ["write", "env", "upper", "read"]}

@@ -260,6 +260,8 @@ class TestEnd:
     ) -> None:
         class Process:
             class _popen:
+                usage = None
+
                 @staticmethod
                 def poll(_flag: int) -> int:
                     return status

@@ -282,7 +282,7 @@ def counted():
     stage.reader("a", take_all)
     stage.reader("b", take_all)
     before = set(os.listdir("/dev/fd"))
-    out = stage.pump(gauge=lambda read, delivered: seen.append((read, delivered)))
+    out = stage.pump(gauge=lambda fanout: seen.append((fanout.head, fanout.delivered_bytes)))
     out["rises"] = seen == sorted(seen)
     out["last"] = seen[-1]
     out["new_descriptors"] = sorted(set(os.listdir("/dev/fd")) - before)

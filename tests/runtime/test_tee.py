@@ -12,6 +12,7 @@ import harness
 import pytest
 
 from teastreams.core.endings import SinkEnd
+from teastreams.core.fanout.arithmetic import Fanout, Terms
 from teastreams.core.frames import Kind, frame
 from teastreams.runtime.fanout import tee
 from teastreams.runtime.fanout.pump import Instruction, SinkReport
@@ -53,15 +54,20 @@ class TestListening:
 
 
 class TestCounting:
-    def test_the_gauge_shows_totals(self) -> None:
-        """The pump tells totals, the gauge adds."""
-        gauges = Gauges(1)
-        count = tee._gauge_hook(gauges.gauge(0))
-        count(10, 5)
-        count(10, 20)
-        count(30, 60)
+    def test_the_gauges_show_totals_and_how_far_each_reader_is(self) -> None:
+        """What was read and delivered to all together; per reader what it got, what it is owed and what it lost."""
+        gauges, fanout = Gauges(1, 2), Fanout([Terms("block", 100), Terms("drop_newest", 4)])
+        sinks = [gauges.sink(0), gauges.sink(1)]
+        count = tee._gauge_hook(gauges.gauge(0), sinks)
+        fanout.feed(b"ab\ncd\nef\n")
+        fanout.wrote(0, 7)
+        count(fanout)
 
-        assert (gauges.gauge(0).moved(0), gauges.gauge(0).moved(1)) == (30, 60)
+        assert (gauges.gauge(0).moved(0), gauges.gauge(0).moved(1)) == (9, 7)
+        assert [(sink.delivered, sink.held, sink.dropped) for sink in sinks] == [(7, 2, 0), (0, 3, 6)]
+        fanout.leave(0)
+        count(fanout)
+        assert (gauges.gauge(0).moved(0), sinks[0].held) == (9, 0)
         gauges.close()
 
 

@@ -11,6 +11,8 @@ import sys
 from importlib import metadata
 from typing import Any, Sequence
 
+from teastreams.core.drawing import FORMATS
+
 DESCRIPTION = "Run workflows whose nodes are real processes joined by real pipes."
 EPILOG = (
     "exit codes: 0 finished, 1 a node failed, 2 usage or invalid workflow, 3 paused at an interrupt, "
@@ -49,7 +51,18 @@ def parser() -> argparse.ArgumentParser:
     resume.add_argument("--id", metavar="ID", help="the checkpoint to go on from (the newest one)")
     validate = commands.add_parser("validate", help="check a workflow; nothing of it is executed")
     validate.add_argument("file", metavar="FILE")
+    _add_looking(commands)
     return top
+
+
+def _add_looking(commands: Any) -> None:
+    """The commands that run nothing and show something."""
+    graph = commands.add_parser("graph", help="draw a workflow; nothing of it is executed")
+    graph.add_argument("file", metavar="FILE")
+    graph.add_argument("--format", choices=tuple(FORMATS), default="text", help="text unless given")
+    commands.add_parser("schema", help="print a JSON Schema of workflow documents, for editors")
+    doctor = commands.add_parser("doctor", help="say what this machine allows, and what to do about it", epilog=EPILOG)
+    doctor.add_argument("--json", action="store_true", help="as one JSON object")
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`teastreams run | resume | validate`: from arguments to an exit code.
+"""`teastreams run | resume | validate | graph | schema | doctor`: from arguments to an exit code.
 
 | exit | meaning |
 |---|---|
@@ -14,19 +14,26 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import shlex
 import signal
 import sys
+from contextlib import suppress
+from functools import partial
 from types import FrameType
-from typing import IO, Any, Optional, Sequence
+from typing import IO, Any, Callable, Optional, Sequence
 
 from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
-from teastreams.cli import outlet
+from teastreams.cli import doctor, outlet, reporting
 from teastreams.cli.arguments import UsageError, command_line, given_state
+from teastreams.core.machine.findings import findings, streams_can_run
 from teastreams.engine.app import CompiledGraph
+from teastreams.engine.doctor import examined
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
+from teastreams.workflow.json_schema import json_schema
 
 FINISHED, FAILED, INVALID, PAUSED, LATE, NOT_NOW, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 5, 75, 130, 143
 
@@ -38,7 +45,7 @@ class _Terminated(BaseException):
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line and return its exit code."""
     options = command_line(sys.argv[1:] if argv is None else argv)
-    command = _validate if options.command == "validate" else _run
+    command = COMMANDS[options.command]
     with outlet.stdout_aside() as stdout:
         return _guarded(lambda: command(options, stdout), options)
 
@@ -78,8 +85,27 @@ def _validate(options: argparse.Namespace, stdout: IO[str]) -> int:
     return FINISHED
 
 
-def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
+def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
     app = YAMLEngine().load_from_file(options.file).compile()
+    outlet.write_result(app.draw(options.format), None, stdout)
+    return FINISHED
+
+
+def _schema(_options: argparse.Namespace, stdout: IO[str]) -> int:
+    outlet.write_result(json.dumps(json_schema(), indent=2), None, stdout)
+    return FINISHED
+
+
+def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
+    machine = examined()
+    found = findings(machine)
+    outlet.write_result(doctor.as_json(found, machine) if options.json else doctor.as_lines(found), None, stdout)
+    return FINISHED if streams_can_run(found) else NOT_NOW
+
+
+def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
+    app = YAMLEngine().load_from_file(options.file).compile().with_streams(stdout=stdout)
+    _refuse_shared_streams(app, options)
     state = given_state(options)
     keeper = SqliteCheckpointer(options.checkpoint) if options.checkpoint else None
     _refuse_lost_pauses(app, options)
@@ -87,34 +113,56 @@ def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
     if options.command == "resume":
         if keeper is None:
             raise UsageError("resume needs --checkpoint DB, the file that the run was given")
-        events = app.resume_stream(keeper, state, checkpoint_id=options.id, echo_output=not options.quiet)
+        begin = partial(app.resume_stream, keeper, state, checkpoint_id=options.id, echo_output=False)
     else:
-        events = app.stream(state, checkpointer=keeper, echo_output=not options.quiet)
-    return _finish(_watched(events, options, stdout), options, stdout)
+        begin = partial(app.stream, state, checkpointer=keeper, echo_output=False)
+    options.live = not _shares_screen(app, options, stdout)
+    return _finish(_watched(begin, options, stdout), options, stdout, app.binds("stdout"))
 
 
-def _watched(events: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
-    """Walk the events to the last one, telling those who want to know."""
+def _watched(begin: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
+    """Walk the events to the last one, telling those who want to know; show the figures, however it ends."""
     log = outlet.EventLog(options.events, stdout)
-    progress = outlet.progress_wanted(options.progress, options.quiet)
+    reporter = reporting.reporter(options.progress, options.quiet, os.environ, options.live)
+    asked = [reporter.progress_seconds, log.progress_seconds, reporting.PLAIN_SECONDS if options.verbose else None]
+    events = begin(progress_seconds=min((each for each in asked if each is not None), default=None))
+    try:
+        result = _walked(events, log, reporter)
+    except BaseException as error:
+        reporter.close()
+        with suppress(outlet.CannotWrite):  # what ended the run is told, and goes before a full disk
+            log.write(outlet.failure_of(error))
+        if isinstance(error, WorkflowFailed) and isinstance(error.result, RunResult):
+            _show_figures(error.result, reporter, options)
+        raise
+    finally:
+        reporter.close()
+        log.close()
+    _show_figures(result, reporter, options)
+    return result
+
+
+def _walked(events: Any, log: outlet.EventLog, reporter: reporting.Reporter) -> RunResult:
     try:
         for event in events:
             log.write(event)
-            if progress:
-                outlet.show_progress(event)
+            reporter.show(event)
             if isinstance(event, RunFinished):
-                if options.verbose:
-                    outlet.show_figures(event)
                 return event.result
     finally:
         events.close()
-        log.close()
     raise RuntimeError("a run ended without its last event")
 
 
-def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str]) -> int:
+def _show_figures(result: RunResult, reporter: reporting.Reporter, options: argparse.Namespace) -> None:
+    if options.verbose or isinstance(reporter, reporting.Live):
+        reporting.show_summary(result)
+
+
+def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str], stdout_taken: bool) -> int:
+    """`stdout_taken` by the bytes of a stream: the state would look like a part of them."""
     if result.pause is None:
-        if options.events != "-" or options.output is not None:
+        if options.output is not None or (options.events != "-" and not stdout_taken):
             outlet.write_result(outlet.state_as_json(result.state), options.output, stdout)
         return FINISHED
     outlet.say(f"paused {result.pause.when} {result.pause.node!r}, checkpoint {result.checkpoint_id}; go on with:")
@@ -129,12 +177,36 @@ def _refuse_lost_pauses(app: CompiledGraph, options: argparse.Namespace) -> None
         raise UsageError(f"the run will pause at {pausing[0]!r} and could not be resumed; add --checkpoint DB")
 
 
+def _refuse_shared_streams(app: CompiledGraph, options: argparse.Namespace) -> None:
+    """A stream that a node is bound to is that node's alone."""
+    if app.binds("stdin") and getattr(options, "input", None) == "-":
+        raise UsageError("--input - and a node of this workflow both read stdin; give the state as --input @FILE")
+    if app.binds("stdout") and options.events == "-":
+        raise UsageError("--events - and a node of this workflow both write stdout; write --events FILE")
+
+
+def _shares_screen(app: CompiledGraph, options: argparse.Namespace, stdout: IO[str]) -> bool:
+    """Somebody else writes on the terminal while we run: what reads our stdout, or who types our stdin."""
+    written = app.binds("stdout") or options.events == "-"
+    return (written and outlet.may_reach_terminal(stdout)) or (app.binds("stdin") and os.isatty(0))
+
+
 def _refuse_lost_output(options: argparse.Namespace) -> None:
     for option in ("output", "events"):
         path = getattr(options, option)
         reason = "" if option == "events" and path == "-" else outlet.refused_path(path)
         if reason:
             raise UsageError(f"--{option} {path} cannot be written: {reason}; name another file")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
+    "run": _run,
+    "resume": _run,
+    "validate": _validate,
+    "graph": _graph,
+    "schema": _schema,
+    "doctor": _doctor,
+}
 
 
 class _Clock:

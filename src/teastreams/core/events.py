@@ -78,6 +78,68 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class NodeProgress:
+    """What one node of a section is doing.
+
+    `doing` is one of waiting (not started), starting, running, reading, writing, finishing (its input has ended and it
+    waits for everything upstream to end), program (another program runs in its place and cannot be asked), ending (its
+    code has ended, its process not), stopping, ended; once its end has been judged, the status that `NodeFinished`
+    gives. `waits_for` names the nodes it waits for, `channel` the channel on which it does.
+    """
+
+    node: str
+    doing: str
+    seconds: float = 0.0
+    waits_for: tuple[str, ...] = ()
+    channel: str = ""
+
+
+@dataclass(frozen=True)
+class ConsumerProgress:
+    """What one reader of a channel has got so far.
+
+    `buffered_bytes` were written for it and not read yet, as far as that can be known: None where nobody can tell.
+    `counted` says by whom: "fan-out", "node" (its own `sys.stdin`), "caller", "sampled" (the kernel's count of all that
+    a program has read), "unknown". `limit_bytes` is what a fan-out may keep for it in memory, 0 for a bare pipe.
+    """
+
+    node: str
+    bytes: int
+    counted: str
+    buffered_bytes: Optional[int] = None
+    limit_bytes: int = 0
+    overflow: str = "block"
+    dropped_bytes: int = 0
+    starved_seconds: Optional[float] = None
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class ChannelProgress:
+    """What has gone through one channel so far; `counted` and `None` are as in `ConsumerProgress`."""
+
+    channel: str
+    producer: str
+    bytes: int
+    counted: str
+    consumers: tuple[ConsumerProgress, ...]
+    records: Optional[int] = None
+    blocked_seconds: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a section is, `seconds` after its beginning; comes only when it was asked for (`progress_seconds`).
+
+    Figures of a moment, read from counters while they run: they may be one block apart from each other.
+    """
+
+    seconds: float
+    nodes: tuple[NodeProgress, ...]
+    channels: tuple[ChannelProgress, ...]
+
+
+@dataclass(frozen=True)
 class Waiting:
     """The run is about to wait. Only who drives a run in steps is told; no view of a run shows it."""
 
@@ -91,5 +153,6 @@ RunEvent = Union[
     BranchesFinished,
     StateChanged,
     Warned,
+    Progress,
     Waiting,
 ]

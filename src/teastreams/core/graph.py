@@ -81,13 +81,30 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class Binding:
+    """An end of a stream outside the workflow: a file, or (`file` None) the caller's own standard stream.
+
+    `file` is a template of a path. An output file appears under its name when its section has ended well; with
+    `keep_partial` it is written in place and stays as it is after a failure, too. `append` adds to what is there.
+    """
+
+    file: Optional[str] = None
+    append: bool = False
+    keep_partial: bool = False
+
+
+@dataclass(frozen=True)
 class NodeStreamsConfig:
-    """`streams:` of one node: the channel on each standard stream, or None, and how stdin is delivered."""
+    """`streams:` of one node: the channel on each standard stream, or None, and how stdin is delivered.
+
+    `bindings` maps the standard streams that are bound outside the workflow ("stdin", "stdout", "stderr") to where.
+    """
 
     stdin: Optional[str] = None
     stdout: Optional[str] = None
     stderr: Optional[str] = None
     delivery: Delivery = Delivery()
+    bindings: Mapping[str, Binding] = field(default_factory=dict)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -96,8 +113,24 @@ class NodeStreamsConfig:
 
 
 @dataclass(frozen=True)
+class Command:
+    """An external program in the place of a node's code: an argument vector, never a line for a shell.
+
+    The texts are templates (see `core.templates`), each of which stays one argument. `env` is added to the inherited
+    environment; None removes a name from it. Exit codes outside `ok_exit_codes` are failures.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, Optional[str]] = field(default_factory=dict)
+    cwd: Optional[str] = None
+    ok_exit_codes: frozenset[int] = frozenset((0,))
+
+
+@dataclass(frozen=True)
 class Node:
-    """One node as declared. `run` is called with what its signature names among state, parallel_results, node, context.
+    """One node as declared: its work is `run` or an external program.
+
+    `run` is called with what its signature names among state, parallel_results, node, context.
 
     `positions` maps the dotted key inside the node (`name`, `streams.stdin`, `timeout`, ...) to its place in the
     document; `where` is the place of the node itself.
@@ -111,11 +144,13 @@ class Node:
     interrupt_after: bool = False
     where: Optional[Position] = None
     positions: Mapping[str, Position] = field(default_factory=dict)
+    command: Optional[Command] = None
 
     @property
     def streaming(self) -> bool:
-        """Does this node touch a channel?"""
-        return self.streams is not None and bool(self.streams.channels)
+        """Does this node run in a section: with a worker of its own, for its streams or for its program?"""
+        wired = self.streams is not None and bool(self.streams.channels or self.streams.bindings)
+        return wired or self.command is not None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ refused cycles before, so the order below exists.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Collection, Mapping, Optional, Sequence
+from typing import Any, Collection, Mapping, Optional, Sequence
 
-from teastreams.core.graph import STREAMS, NodeStreamsConfig, StreamSettings
+from teastreams.core.graph import STREAMS, Binding, Delivery, NodeStreamsConfig, StreamSettings
 from teastreams.core.units import in_stream_order
 
 OUTSIDE = ""
@@ -87,7 +87,10 @@ class Worker:
 
 @dataclass(frozen=True)
 class SectionPlan:
-    """All that will be started together. `workers` is in the order of forking, `nodes` in topological order."""
+    """All that will be started together. `workers` is in the order of forking, `nodes` in topological order.
+
+    `bound` maps the channels whose other end is a file or a stream of the caller to where they are bound.
+    """
 
     nodes: tuple[str, ...]
     channels: Mapping[str, Channel]
@@ -95,6 +98,7 @@ class SectionPlan:
     workers: tuple[Worker, ...]
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bound: Mapping[str, Binding] = field(default_factory=dict)
 
     @cached_property
     def upstream(self) -> Mapping[str, tuple[str, ...]]:
@@ -141,7 +145,9 @@ def plan_section(
     `external` names channels of which the caller holds the missing end, `opened` those that the caller reads, alone or
     beside their readers among the members.
     """
-    streams = {name: config or NodeStreamsConfig() for name, config in members}
+    declared = {name: config or NodeStreamsConfig() for name, config in members}
+    bound = _bound(declared)
+    streams = {node: _with_bound(node, config, bound) for node, config in declared.items()}
     producers = {name: (node, fd) for node, config in streams.items() for name, fd in _written(config)}
     inputs = {node: config.stdin for node, config in streams.items() if config.stdin is not None}
     names = [name for config in streams.values() for name in config.channels]
@@ -149,7 +155,8 @@ def plan_section(
     channels: dict[str, Channel] = {}
     for name in dict.fromkeys(names):
         readers = [node for node, channel in inputs.items() if channel == name]
-        readers += [OUTSIDE] * (name in opened or (name in external and not readers))
+        outside = name in external or name in bound.values()
+        readers += [OUTSIDE] * (name in opened or (outside and not readers))
         channels[name] = _channel(name, producers.get(name, (OUTSIDE, 1)), readers, streams, settings, sinks)
     order = in_stream_order(streams, {node: channels[name].producer for node, name in inputs.items()})
     return SectionPlan(
@@ -159,7 +166,27 @@ def plan_section(
         workers=_workers(order, streams, channels),
         inputs=inputs,
         outputs={node: tuple(name for name, _fd in _written(config)) for node, config in streams.items()},
+        bound={name: declared[node].bindings[stream] for (node, stream), name in bound.items()},
     )
+
+
+def _bound(streams: Mapping[str, NodeStreamsConfig]) -> dict[tuple[str, str], str]:
+    """A channel's name for every (node, stream) that is bound outside: what is bound is a channel like any other."""
+    taken = {name for config in streams.values() for name in config.channels}
+    names = {}
+    for node, config in streams.items():
+        for stream in (stream for stream in STREAMS if stream in config.bindings):
+            names[node, stream] = _unused(f"{stream} of {node!r}", taken)
+            taken.add(names[node, stream])
+    return names
+
+
+def _with_bound(node: str, config: NodeStreamsConfig, names: Mapping[tuple[str, str], str]) -> NodeStreamsConfig:
+    """The node's streams with the channels that stand for its bindings. Nobody stands in those: no policy, no limit."""
+    mine: dict[str, Any] = {stream: names[node, stream] for stream in STREAMS if (node, stream) in names}
+    if "stdin" in mine:
+        mine["delivery"] = Delivery(overflow="block")
+    return replace(config, **mine) if mine else config
 
 
 def _written(config: NodeStreamsConfig) -> tuple[tuple[str, int], ...]:

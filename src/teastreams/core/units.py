@@ -1,11 +1,11 @@
 """Graph -> control: nodes contracted to units, and the ways that control takes from one unit to the next.
 
 A unit is what starts and ends as one: a plain node, or the stream sections that a parallel edge starts together
-(mostly a single section). A *section* is a connected component of nodes over channels. A parallel edge is
-*attached* to a unit when one of its targets is a member: it then says how the unit's results are collected.
-Edges between members of one unit order nothing. Where nothing is declared, control goes on to the fan-in of
-the branch it is in, else to the next node of the list. Nothing is judged here: `rules` does that, over these values;
-`flow` unfolds them. Nothing here fails on a wrong graph whose names and channels are sound.
+(mostly a single section). A *section* is a connected component of nodes over channels, or a lone node with a worker of
+its own. A parallel edge is *attached* to a unit when one of its targets is a member: it then says how the unit's
+results are collected. Edges between members of one unit order nothing. Where nothing is declared, control goes on to
+the fan-in of the branch it is in, else to the next node of the list. Nothing is judged here: `rules` does that, over
+these values; `flow` unfolds them. Nothing here fails on a wrong graph whose names and channels are sound.
 """
 
 from __future__ import annotations
@@ -67,9 +67,11 @@ def sections_of(graph: Graph) -> tuple[tuple[str, ...], ...]:
     """The stream sections: members in topological order of the channels, ties in declaration order."""
     upstream = upstream_of(graph)
     names = [node.name for node in graph.nodes]
+    joined = [set(channel.nodes) for channel in channels_of(graph)]
+    alone = [{node.name} for node in graph.nodes if node.streaming]
     return tuple(
         in_stream_order([name for name in names if name in section], upstream)
-        for section in _in_order(_merged(set(channel.nodes) for channel in channels_of(graph)), names)
+        for section in _in_order(_merged([*joined, *alone]), names)
     )
 
 

@@ -11,9 +11,10 @@ import hashlib
 import secrets
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, AsyncIterator, Iterator, Mapping, Optional, Union
+from typing import IO, Any, AsyncIterator, Iterator, Mapping, Optional, Union
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer
+from teastreams.core import drawing
 from teastreams.core.events import RunEvent
 from teastreams.core.flow import Call, Flow, Step, flow_of, nodes_in
 from teastreams.core.graph import Graph
@@ -25,8 +26,10 @@ from teastreams.engine.scheduler import Scheduler, echo
 from teastreams.errors import WorkflowFailed
 from teastreams.runtime import calls
 from teastreams.runtime.channels import StreamDirection, StreamRegistry
+from teastreams.runtime.outside import OWN_STREAMS
 from teastreams.runtime.supervision.outside import Outside
 
+Stream = Union[int, IO[Any]]
 _STATE, _WAITING = "state", "waiting"
 Feeds = Mapping[str, Any]
 
@@ -39,6 +42,26 @@ class CompiledGraph:
         self.flow: Flow = flow_of(graph)
         self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
+        self.own_streams: Mapping[str, int] = OWN_STREAMS
+
+    def with_streams(
+        self, stdin: Optional[Stream] = None, stdout: Optional[Stream] = None, stderr: Optional[Stream] = None
+    ) -> CompiledGraph:
+        """The same workflow, with other streams in the place of the caller's own: what nodes bind to "-".
+
+        Descriptors, or open files that have one; they are lent and stay open. Left out: descriptors 0, 1 and 2.
+        """
+        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        lent = {name: each for name, each in given.items() if each is not None}
+        own = {name: each if isinstance(each, int) else each.fileno() for name, each in lent.items()}
+        other = CompiledGraph(self.graph, self._checkpointer)
+        other.own_streams = {**self.own_streams, **own}
+        return other
+
+    def binds(self, stream: str) -> bool:
+        """Is "stdin", "stdout" or "stderr" of the caller bound to a node?"""
+        bound = [node.streams.bindings for node in self.graph.nodes if node.streams is not None]
+        return any(stream in each and each[stream].file is None for each in bound)
 
     def run(
         self,
@@ -67,14 +90,16 @@ class CompiledGraph:
         *,
         checkpointer: Optional[Checkpointer] = None,
         echo_output: bool = True,
+        progress_seconds: Optional[float] = None,
         feed: Optional[Feeds] = None,
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         """Run and yield typed events as they happen; the last one is `RunFinished`.
 
-        Between two events the host's own signal handlers are in place. Closing the generator ends every node. Raises as
-        `run` does.
+        Between two events the host's own signal handlers are in place. Closing the generator ends every node. With
+        `progress_seconds`, a `Progress` event comes that often while workers run, and records are counted; without it
+        nobody is woken up to look. Raises as `run` does, ValueError for a `progress_seconds` that is not above 0.
         """
-        return self._handed_over(self._begin(state, checkpointer, feed), echo_output)
+        return self._handed_over(self._begin(state, checkpointer, feed), echo_output, progress_seconds)
 
     def invoke(
         self,
@@ -126,10 +151,19 @@ class CompiledGraph:
         *,
         checkpoint_id: Optional[str] = None,
         echo_output: bool = True,
+        progress_seconds: Optional[float] = None,
         feed: Optional[Feeds] = None,
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         """`resume`, told as it happens, as `stream` tells `run`."""
-        return self._handed_over(self._again(checkpointer, update, checkpoint_id, feed), echo_output)
+        return self._handed_over(self._again(checkpointer, update, checkpoint_id, feed), echo_output, progress_seconds)
+
+    def draw(self, format: str = "text") -> str:  # noqa: A002  what it is called everywhere else
+        """The workflow as a drawing: "text", "mermaid" (a flowchart) or "dot" (Graphviz).
+
+        Stream sections are boxes; channels have their names and policies on them, control is dotted; a fan-out worker
+        is drawn where one will run. ValueError for another format.
+        """
+        return drawing.draw(self.graph, format)
 
     def start(
         self,
@@ -225,7 +259,12 @@ class CompiledGraph:
                 echo(event)
         raise RuntimeError("a run ended without its last event")
 
-    def _handed_over(self, run: _Run, echo_output: bool) -> Iterator[Union[RunEvent, RunFinished]]:
+    def _handed_over(
+        self, run: _Run, echo_output: bool, progress_seconds: Optional[float] = None
+    ) -> Iterator[Union[RunEvent, RunFinished]]:
+        if progress_seconds is not None and not progress_seconds > 0:
+            raise ValueError(f"progress_seconds must be above 0, not {progress_seconds}; leave it out for no progress")
+        run.scheduler.report_progress(progress_seconds)
         events = run.events()
         try:
             for event in events:
@@ -251,7 +290,9 @@ class _Run:
     ) -> None:
         self._app, self._checkpointer, self._place = app, checkpointer, place
         state = {**place.state[_STATE], **update}
-        self.scheduler = Scheduler(app.graph, state, place.run_id, outside=outside, stepwise=stepwise)
+        self.scheduler = Scheduler(
+            app.graph, state, place.run_id, own_streams=app.own_streams, outside=outside, stepwise=stepwise
+        )
         self.scheduler.waiting = _results_from(place.state[_WAITING])
         self._started = calls.table.monotonic()
 

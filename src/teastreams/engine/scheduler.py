@@ -28,13 +28,16 @@ from teastreams.core.graph import Graph
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
 from teastreams.core.outcome import Status
 from teastreams.core.plan import SectionPlan
+from teastreams.core.templates import TemplateError
 from teastreams.engine.calling import Context, body_of
+from teastreams.engine.filling import filled_program, filled_streams
 from teastreams.errors import NodeError, WorkflowFailed
 from teastreams.executors.flows import BranchFlow
 from teastreams.executors.process import ProcessExecutor, section_order
 from teastreams.executors.thread import ThreadExecutor
 from teastreams.runtime import calls
 from teastreams.runtime.node.ending import BranchFailed, error_text
+from teastreams.runtime.outside import OWN_STREAMS
 from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor
@@ -56,6 +59,7 @@ class Scheduler:
         run_id: str = "",
         nested: bool = False,
         *,
+        own_streams: Mapping[str, int] = OWN_STREAMS,
         outside: Optional[Outside] = None,
         stepwise: bool = False,
     ) -> None:
@@ -64,8 +68,12 @@ class Scheduler:
         self.nodes: dict[str, NodeFigures] = {}
         self.channels: dict[str, ChannelFigures] = {}
         self.waiting: dict[str, ParallelResults] = {}
-        self._process = ProcessExecutor(stepwise)
+        self._process = ProcessExecutor(own_streams, stepwise)
         self._thread = ThreadExecutor()
+
+    def report_progress(self, every_seconds: Optional[float]) -> None:
+        """Ask for `Progress` events of everything that runs in workers; None for none."""
+        self._process.progress_seconds = every_seconds
 
     def step(self, step: Step) -> Iterator[RunEvent]:
         """Run one step; `WorkflowFailed`, whose result is the state before the step, when it fails."""
@@ -150,7 +158,8 @@ class Scheduler:
         else:
             results = yield from self._process.events(flows, config)
         for result in results:
-            self.nodes[result.branch] = _figures(result)
+            known = self._process.figures.get(result.branch) if strategy != "thread" else None
+            self.nodes[result.branch] = _figures(result, known)
         return results
 
     def _join(self, fan_in: str, results: Sequence[ParallelFlowResult]) -> Iterator[RunEvent]:
@@ -200,7 +209,14 @@ class Scheduler:
 
     def _member_flow(self, name: str) -> BranchFlow:
         node = self.graph.node(name)
-        return BranchFlow(name, self._body(name), self.state, node.streams, node.timeout_seconds)
+        values = {"state": self.state, "variables": self.graph.variables}
+        try:
+            streams = filled_streams(node.streams, values)
+            body = self._body(name) if node.command is None else filled_program(node.command, values)
+        except TemplateError as error:
+            failed = NodeError(name, "start", f"{error}; {error.fix}", error_type="TemplateError")
+            raise WorkflowFailed(failed) from None
+        return BranchFlow(name, body, self.state, streams, node.timeout_seconds)
 
     def _join_section(self, step: Section, outcome: SectionOutcome, plan: SectionPlan) -> Iterator[RunEvent]:
         """Branches keep their own updates; what belongs to no branch (the producer) joins the state."""
@@ -258,10 +274,13 @@ def _member_result(
     )
 
 
-def _figures(result: ParallelFlowResult) -> NodeFigures:
+def _figures(result: ParallelFlowResult, measured: Optional[NodeFigures]) -> NodeFigures:
     status = Status.DONE if result.success else Status.FAILED
     error = None if result.success else _branch_error(result)
-    return NodeFigures(status, result.timing_ms / 1000, result.exit_code, error)
+    figures = NodeFigures(status, result.timing_ms / 1000, result.exit_code, error)
+    if measured is None:
+        return figures
+    return replace(figures, cpu_seconds=measured.cpu_seconds, peak_memory_bytes=measured.peak_memory_bytes)
 
 
 def _branch_error(result: ParallelFlowResult) -> NodeError:

@@ -11,13 +11,13 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
-from teastreams.core.graph import END, START, Delivery, Edge, Graph, Node, NodeStreamsConfig, ParallelConfig
+from teastreams.core.graph import END, START, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
+from teastreams.engine.declarations import Streams, command_value, streams_config
 from teastreams.engine.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
-Streams = Union[NodeStreamsConfig, Mapping[str, Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -52,15 +52,24 @@ class StateGraph:
         timeout: Optional[float] = None,
         interrupt_before: bool = False,
         interrupt_after: bool = False,
+        command: Optional[Union[Command, Sequence[Any]]] = None,
+        env: Optional[Mapping[str, Optional[str]]] = None,
+        cwd: Optional[str] = None,
+        ok_exit_codes: Sequence[int] = (0,),
     ) -> StateGraph:
-        """Declare a node; returns the graph.
+        """Declare a node, a function or an external program; returns the graph.
 
         `run` is called with what it names among state, parallel_results, node, context and variables. `streams` maps
         stdin, stdout and stderr to channel names; stdin may be {"from": name, "overflow": ..., "buffer_limit":
-        bytes}. `timeout` is in seconds. WorkflowError for an unknown key in `streams`.
+        bytes}. A stream may also be bound to the caller's own ("-") or to a file: {"from": {"file": path}},
+        {"to": {"file": path, "append": True}}, {"to": {"file": path, "partial": "keep"}}. `timeout` is in seconds.
+        `command` is a program and its arguments, run without a shell in the place of `run`; in the arguments, in paths
+        and in the values of `env` (added to the environment; None removes), `{{ state.key }}` and `{{ variables.key }}`
+        are filled in. WorkflowError for an unknown key in `streams`.
         """
-        config = _streams(name, streams)
-        node = Node(name, run, config, timeout, interrupt_before, interrupt_after)
+        config = streams_config(name, streams)
+        program = command_value(command, env, cwd, ok_exit_codes)
+        node = Node(name, run, config, timeout, interrupt_before, interrupt_after, command=program)
         self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
         return self
 
@@ -158,32 +167,6 @@ class StateGraph:
         return self
 
 
-def _streams(node: str, streams: Optional[Streams]) -> Optional[NodeStreamsConfig]:
-    if streams is None or isinstance(streams, NodeStreamsConfig):
-        return streams
-    unknown = [key for key in streams if key not in ("stdin", "stdout", "stderr")]
-    if unknown:
-        fix = "the streams of a node are stdin, stdout and stderr"
-        raise WorkflowError([Problem(f"node {node!r} has an unknown stream {unknown[0]!r}", fix)])
-    source = streams.get("stdin")
-    delivery = Delivery()
-    if isinstance(source, Mapping):
-        fields = dict(source)
-        source = fields.pop("from", None)
-        delivery = _delivery(node, fields)
-    return NodeStreamsConfig(source, streams.get("stdout"), streams.get("stderr"), delivery)
-
-
-def _delivery(node: str, fields: Mapping[str, Any]) -> Delivery:
-    try:
-        return Delivery(**fields)
-    except TypeError:
-        known = "from, overflow, buffer_limit and spill_limit"
-        raise WorkflowError(
-            [Problem(f"the stdin of node {node!r} has an unknown key", f"the keys are {known}")]
-        ) from None
-
-
 def _with_interrupts(graph: Graph, before: Sequence[str], after: Sequence[str]) -> Graph:
     unknown = [name for name in (*before, *after) if name not in {node.name for node in graph.nodes}]
     if unknown:
@@ -205,7 +188,7 @@ def _nothing_to_run(graph: Graph) -> list[Problem]:
             f"node {node.name!r} has nothing to run", "give it a function: add_node(name, run=function)", node.where
         )
         for node in graph.nodes
-        if not callable(node.run)
+        if not callable(node.run) and (node.command is None or node.run is not None)
     ]
 
 

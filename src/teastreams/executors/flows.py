@@ -15,18 +15,20 @@ from teastreams.core.merge import ParallelFlowResult
 
 if TYPE_CHECKING:
     from teastreams.runtime.channels import StreamRegistry
+    from teastreams.runtime.node.program import Program
 
 
 @dataclass(frozen=True)
 class BranchFlow:
     """One branch to run: `run(state)` returns a mapping of updates, an `Update`, another value, or None.
 
-    None means that the changes made to `state` in place are the update. `timeout_seconds` is for this branch
+    None means that the changes made to `state` in place are the update. For the process strategy `run` may also be a
+    `Program`, whose update is its `exit_code`. `timeout_seconds` is for this branch
     alone and goes before the one of the config.
     """
 
     node_name: str
-    run: Callable[[dict[str, Any]], Any]
+    run: Union[Callable[[dict[str, Any]], Any], Program]
     state: Mapping[str, Any] = field(default_factory=dict)
     streams: Optional[NodeStreamsConfig] = None
     timeout_seconds: Optional[float] = None

@@ -19,13 +19,14 @@ from teastreams.core.graph import ParallelConfig
 from teastreams.core.merge import ParallelFlowResult, merged
 from teastreams.core.outcome import WELL
 from teastreams.core.plan import OUTSIDE, SectionPlan, plan_section
-from teastreams.errors import NodeError, Problem, WorkflowError
+from teastreams.errors import NodeError, Problem, WorkflowError, WorkflowFailed
 from teastreams.executors.flows import BranchFlow, branch_flow
 from teastreams.executors.thread import Circuits
 from teastreams.runtime import calls
 from teastreams.runtime.channels import StreamRegistry
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.interrupts import raise_again
+from teastreams.runtime.outside import OWN_STREAMS, OutsideEnds
 from teastreams.runtime.preflight import pipe_bytes, preflight
 from teastreams.runtime.supervision.accounts import EXIT_CODE
 from teastreams.runtime.supervision.figures import NodeFigures, SectionOutcome
@@ -39,14 +40,18 @@ class ProcessExecutor:
 
     `current` is the supervisor at work, for whoever must hand signals back to the host between two events. `errors`
     holds the whole error of each flow that failed last time, causes before consequences; a result carries only its
-    text. `stepwise`: its events hold a `Waiting` before each wait.
+    text. `figures` holds what is known of every flow that ran. `progress_seconds` asks for `Progress` events.
+    `own_streams` are the descriptors of the caller that streams bound to "-" stand for. `stepwise`: its events hold a
+    `Waiting` before each wait.
     """
 
-    def __init__(self, stepwise: bool = False) -> None:
-        self._stepwise = stepwise
+    def __init__(self, own_streams: Mapping[str, int] = OWN_STREAMS, stepwise: bool = False) -> None:
+        self.own_streams, self._stepwise = own_streams, stepwise
         self._circuits = Circuits()
         self.current: Optional[Supervisor] = None
         self.errors: dict[str, NodeError] = {}
+        self.figures: dict[str, NodeFigures] = {}
+        self.progress_seconds: Optional[float] = None
 
     def execute(
         self,
@@ -103,15 +108,27 @@ class ProcessExecutor:
         return [results[branch.node_name] for branch in branches]
 
     def supervise(self, order: Order) -> Generator[RunEvent, None, SectionOutcome]:
-        """Run one order to its end; a signal that stopped it is raised again for the host."""
-        self.current = Supervisor(order, self._stepwise)
+        """Run one order to its end; a signal that stopped it is raised again for the host.
+
+        WorkflowFailed when a file that a stream is bound to cannot be opened; nothing was started then.
+        """
+        outside = OutsideEnds(order.plan, self.own_streams)
+        outcome: Optional[SectionOutcome] = None
         try:
+            self.current = Supervisor(self._prepared(order, outside), self._stepwise)
             yield from self.current.run()
             outcome = self.current.outcome()
         finally:
             self.current = None
+            outside.settle(well=outcome is not None and outcome.primary is None and outcome.signal is None)
         raise_again(outcome.signal)
+        self.figures.update(outcome.nodes)
         return outcome
+
+    def _prepared(self, order: Order, outside: OutsideEnds) -> Order:
+        """The order with the ends that lie outside, and with this executor's wishes."""
+        given = {**order.given, **_opened(outside)}
+        return replace(order, given=given, progress_seconds=self.progress_seconds)
 
     def _remember(self, outcome: SectionOutcome) -> None:
         """The last attempt's errors are those of its flows, in the order of blame."""
@@ -138,6 +155,13 @@ class ProcessExecutor:
             return False
         error = outcome.nodes[result.branch].error if result.branch in outcome.nodes else None
         return error is not None and policy.should_retry(attempt, error.error_type_names)
+
+
+def _opened(outside: OutsideEnds) -> Mapping[tuple[str, str], Fd]:
+    try:
+        return outside.open()
+    except NodeError as error:
+        raise WorkflowFailed(error) from error
 
 
 def section_order(
@@ -236,7 +260,7 @@ def _given(plan: SectionPlan, registry: StreamRegistry) -> dict[tuple[str, str],
 
 def _check_channels(plan: SectionPlan, registry: StreamRegistry, registered: bool, outside: Outside) -> None:
     problems = [*_unknown(plan, registry)] if registered else []
-    for channel in plan.channels.values():
+    for channel in (each for each in plan.channels.values() if each.name not in plan.bound):
         live = registry.get(channel.name)
         open_here = channel.name in outside.feeds or (live is not None and live.is_open)
         if not channel.consumers:
@@ -252,7 +276,7 @@ def _check_channels(plan: SectionPlan, registry: StreamRegistry, registered: boo
 def _unknown(plan: SectionPlan, registry: StreamRegistry) -> list[Problem]:
     problems = []
     for name in plan.channels:
-        if name not in registry:
+        if name not in registry and name not in plan.bound:
             near = difflib.get_close_matches(name, list(registry.channels), 1)
             fix = f"did you mean {near[0]!r}?" if near else "register it first"
             problems.append(Problem(f"the registry has no channel {name!r}", fix))

@@ -206,6 +206,8 @@ def _attempt(branch: BranchFlow, include_traceback: bool) -> tuple[ParallelFlowR
     """Call the branch once on its own copy of the state; the result, and the error if there was one."""
     own = _own_copy(branch.state)
     try:
+        if not callable(branch.run):
+            raise TypeError("a program needs a process of its own; use the process strategy")
         state = _state_after(branch.run(own), own)
     # Not only Exception: sys.exit() in a branch ends the branch. A real Ctrl-C arrives in the main thread, never here.
     except BaseException as raised:

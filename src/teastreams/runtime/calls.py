@@ -116,6 +116,14 @@ class Calls:
     fcntl: Callable[..., Any] = fcntl.fcntl
     set_blocking: Callable[[int, bool], None] = os.set_blocking
     open: Callable[..., int] = os.open
+    stat: Callable[[str], os.stat_result] = os.stat
+    access: Callable[[str, int], bool] = os.access
+    fchmod: Callable[[int, int], None] = os.fchmod
+    link: Callable[..., None] = os.link
+    rename: Callable[[str, str], None] = os.replace
+    chdir: Callable[[str], None] = os.chdir
+    execvpe: Callable[..., Any] = os.execvpe
+    set_inheritable: Callable[[int, bool], None] = os.set_inheritable
     unlink: Callable[..., None] = os.unlink
     mkfifo: Callable[[str, int, str], None] = _mkfifo
     mkdir: Callable[[str, int], None] = os.mkdir
@@ -123,6 +131,7 @@ class Calls:
     rmdir: Callable[..., None] = os.rmdir
     isatty: Callable[[int], bool] = os.isatty
     fstat: Callable[[int], os.stat_result] = os.fstat
+    fstatvfs: Callable[[int], os.statvfs_result] = os.fstatvfs
     listdir: Callable[[str], list[str]] = os.listdir
     temporary_file: Callable[..., int] = _temporary_file
     shared_memory: Callable[[int], mmap.mmap] = _shared_memory
@@ -130,6 +139,7 @@ class Calls:
     fork: Callable[[], int] = _fork
     exit: Callable[[int], Any] = os._exit
     waitpid: Callable[[int, int], tuple[int, int]] = os.waitpid
+    wait4: Callable[[int, int], tuple[int, int, Any]] = os.wait4
     exit_queue: Callable[[int], Any] = _exit_queue
     has_exited: Callable[[int], bool] = _has_exited
     pidfd_open: Callable[[int], int] = _pidfd_open
@@ -144,6 +154,7 @@ class Calls:
     set_wakeup_fd: Callable[..., int] = signal.set_wakeup_fd
     sigmask: Callable[..., Any] = signal.pthread_sigmask
     getrlimit: Callable[[int], tuple[int, int]] = resource.getrlimit
+    urandom: Callable[[int], bytes] = os.urandom
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 

@@ -13,8 +13,9 @@ import multiprocessing
 import os
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import popen_fork
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from teastreams.errors import LimitError
 from teastreams.runtime import calls
@@ -25,7 +26,22 @@ STATUS_LOST = 1 << 16
 """Exit code of a child whose status was collected by somebody else."""
 RETRY_SECONDS = (0.05, 0.1, 0.2)
 
+# ru_maxrss is in KiB on Linux and in bytes on macOS.
+MEMORY_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+
 _context = multiprocessing.get_context("fork")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one process and the children it waited for have used, as the kernel counted it.
+
+    `peak_memory_bytes` is the largest resident set of any one of them; after a fork it includes the pages that are
+    still shared with the caller.
+    """
+
+    cpu_seconds: float
+    peak_memory_bytes: int
 
 
 class _Launch(popen_fork.Popen):
@@ -33,6 +49,7 @@ class _Launch(popen_fork.Popen):
 
     def __init__(self, process_obj: Any) -> None:
         self.returncode = None
+        self.usage: Optional[Usage] = None
         self.finalizer = None
         self._launch(process_obj)
 
@@ -44,11 +61,12 @@ class _Launch(popen_fork.Popen):
         """
         if self.returncode is None and flag != os.WNOHANG:
             try:
-                pid, status = calls.table.waitpid(self.pid, flag)
+                pid, status, spent = calls.table.wait4(self.pid, flag)
             except ChildProcessError:
                 self.returncode = STATUS_LOST
             else:
                 self.returncode = os.waitstatus_to_exitcode(status) if pid == self.pid else None
+                self.usage = Usage(spent.ru_utime + spent.ru_stime, spent.ru_maxrss * MEMORY_UNIT_BYTES)
         return self.returncode
 
     def _launch(self, process_obj: Any) -> None:

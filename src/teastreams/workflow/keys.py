@@ -89,10 +89,22 @@ STREAMS_SETTINGS = Place(
 
 NODE = Place(
     "a node",
-    ("name", "description", "run", "streams", "timeout", "interrupt_before", "interrupt_after", "fan_in"),
+    (
+        "name",
+        "description",
+        "run",
+        "command",
+        "env",
+        "cwd",
+        "ok_exit_codes",
+        "streams",
+        "timeout",
+        "interrupt_before",
+        "interrupt_after",
+        "fan_in",
+    ),
     {
         "script": "rename it to `run`",
-        "command": "start the program inside a `run:` block with `subprocess`",
         "uses": _IN_RUN,
         "with": _IN_RUN,
         "output": 'return a mapping from the `run:` block: `return {"key": value}`',
@@ -101,7 +113,7 @@ NODE = Place(
         "when": _ONE_PATH,
         "condition": _ONE_PATH,
         "if": _ONE_PATH,
-        "type": "leave it out; a node with `run:` is the only kind",
+        "type": "leave it out; a node has `run:` or `command:`",
         "body": "write a loop inside the `run:` block",
         "max_iterations": "write a loop inside the `run:` block",
         "while_loop": "write a loop inside the `run:` block",
@@ -113,8 +125,6 @@ NODE = Place(
         "skip_if": _ONE_PATH,
         "cache": _IN_RUN,
         "language": "the `run:` block is Python",
-        "env": "set it inside the `run:` block",
-        "cwd": "change it inside the `run:` block",
         "limits": "use `timeout`",
         "replicas": "write one node per replica",
     },
@@ -133,15 +143,20 @@ STDIN = Place(
         "merge": "a node has one input channel",
         "deal": "every reader of a channel gets all of it",
         "replay": "run the whole section again",
-        "file": "open the file inside a `run:` block",
     },
 )
 
 OUTPUT = Place(
     "`stdout` of a node",
     ("to",),
-    {"file": "open the file inside a `run:` block", "record": _IN_RUN, "append": _IN_RUN},
+    {
+        "record": _IN_RUN,
+    },
 )
+
+FROM_FILE = Place("`from` of `stdin`", ("file",))
+
+TO_FILE = Place("`to` of `stdout`", ("file", "append", "partial"))
 
 EDGE = Place(
     "an edge",
@@ -170,4 +185,17 @@ CONFIG = Place(
     },
 )
 
-PLACES = (DOCUMENT, SETTINGS, PARALLEL, STREAMS_SETTINGS, NODE, STREAMS, STDIN, OUTPUT, EDGE, CONFIG)
+PLACES = (
+    DOCUMENT,
+    SETTINGS,
+    PARALLEL,
+    STREAMS_SETTINGS,
+    NODE,
+    STREAMS,
+    STDIN,
+    OUTPUT,
+    FROM_FILE,
+    TO_FILE,
+    EDGE,
+    CONFIG,
+)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Callable, Iterable, TypeVar
 
 from teastreams.core.graph import Graph
-from teastreams.core.rules import branches, channels, control, names, settings
+from teastreams.core.rules import branches, channels, control, names, outside, settings
 from teastreams.core.rules.wording import Found
 from teastreams.core.units import control_of
 from teastreams.errors import Problem
@@ -54,6 +54,11 @@ ALWAYS: tuple[Callable[[Graph], Iterable[Found]], ...] = (
     settings.stream_branches_in_threads,
     settings.interrupts_in_sections,
     settings.timeouts_without_worker,
+    outside.two_kinds_of_work,
+    outside.bad_commands,
+    outside.bad_templates,
+    outside.bad_bindings,
+    outside.shared_streams,
 )
 
 CONTROL = (
@@ -68,7 +73,7 @@ CONTROL = (
 
 BRANCHES = (branches.lost, branches.meeting)
 
-NESTED = (branches.sections_in_threads, branches.interrupts)
+NESTED = (branches.sections_in_threads, branches.interrupts, outside.bound_in_branches)
 
 
 def check(graph: Graph) -> tuple[Problem, ...]:

@@ -59,11 +59,18 @@ def streams_in_threads(graph: Graph) -> Iterator[Found]:
     if graph.parallel.strategy != "thread" or implied:
         return
     for members in sections_of(graph):
-        if not _has_process_edge(graph, members):
-            message = f"node {quoted(members[0])} has streams, which need processes, but the strategy is thread"
+        if not _stands_alone(graph, members) and not _has_process_edge(graph, members):
             key, first = "settings.parallel.strategy", graph.node(members[0])
+            reason = "has streams, which need processes" if first.streams else "is a program, which needs a process"
+            message = f"node {quoted(members[0])} {reason}, but the strategy is thread"
             yield found(graph if place(graph, key) else first, message, f"write{PROCESS_YAML}", key, "streams")
             return  # one line mends them all
+
+
+def _stands_alone(graph: Graph, members: Sequence[str]) -> bool:
+    """A program without streams and outside every fan-out: no strategy has a say in how it runs."""
+    in_fan_outs = {target for edge in graph.edges if edge.parallel for target in edge.targets}
+    return graph.node(members[0]).streams is None and members[0] not in in_fan_outs
 
 
 def _has_process_edge(graph: Graph, members: Sequence[str]) -> bool:
@@ -79,8 +86,9 @@ def stream_branches_in_threads(graph: Graph) -> Iterator[Found]:
         if edge.strategy == "thread" and edge.parallel and not streaming.isdisjoint(edge.targets):
             name = next(target for target in edge.targets if target in streaming)
             message = f"the parallel edge from {quoted(edge.source)} has the strategy thread"
+            kind = "stream node" if graph.node(name).streams else "program"
             fix = "write `parallel_strategy: process`"
-            yield found(edge, f"{message}, but {quoted(name)} is a stream node", fix, "parallel_strategy")
+            yield found(edge, f"{message}, but {quoted(name)} is a {kind}", fix, "parallel_strategy")
 
 
 def interrupts_in_sections(graph: Graph) -> Iterator[Found]:

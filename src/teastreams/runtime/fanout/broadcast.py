@@ -20,6 +20,7 @@ from functools import partial
 from typing import Callable, Mapping, Optional
 
 from teastreams.core.endings import SinkEnd
+from teastreams.core.fanout.arithmetic import Fanout
 from teastreams.core.frames import Kind, frame
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.plan import fanout_name
@@ -164,8 +165,8 @@ def _sized(end: Fd) -> Fd:
     return end
 
 
-def _count(gauge: Gauge, read_bytes: int, _delivered_bytes: int) -> None:
-    gauge.add(0, read_bytes - gauge.moved(0))
+def _count(gauge: Gauge, fanout: Fanout) -> None:
+    gauge.add(0, fanout.head - gauge.moved(0))
 
 
 # -- the caller's side ----------------------------------------------------------------------------------------------

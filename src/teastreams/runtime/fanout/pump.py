@@ -6,8 +6,8 @@
                      ▼     │
                   fanout.spill
 
-Laws: decides nothing about bytes, `core/fanout.py` does; waits only in poll(2), and never with something it could do;
-a sink whose reader has gone is noticed without writing to it (POLLERR comes with mask 0, too); a consumer is reported
+Laws: decides nothing about bytes, `core/fanout` does; waits only in poll(2), and never with something it could do; a
+sink whose reader has gone is noticed without writing to it (POLLERR comes with mask 0, too); a consumer is reported
 first and its pipe closed then, so that nobody sees an end of file that was not vouched for; returns with every
 descriptor it was given closed. This is the portable engine: `_Pump.run` is the only method that knows how bytes move,
 a zero-copy engine goes beside it. Expects SIGPIPE and SIGXFSZ to be ignored, as Python sets them at start.
@@ -21,9 +21,9 @@ from enum import Enum
 from typing import Callable, Optional, Sequence
 
 from teastreams.core.endings import SinkEnd
-from teastreams.core.fanout import READ_BYTES, Fanout, LogRead, Terms
+from teastreams.core.fanout.arithmetic import READ_BYTES, Fanout, LogRead, Terms
+from teastreams.core.fanout.window import Buffer
 from teastreams.core.graph import DEFAULT_LIMIT_BYTES, DEFAULT_SPILL_BYTES
-from teastreams.core.window import Buffer
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.spill import SpillLog
 from teastreams.runtime.fds import Fd
@@ -98,13 +98,13 @@ def pump(
     control: Optional[Fd] = None,
     on_control: Callable[[bytes], Optional[Instruction]] = lambda _: None,
     drain_seconds: float = 5.0,
-    gauge: Optional[Callable[[int, int], None]] = None,
+    gauge: Optional[Callable[[Fanout], None]] = None,
     read_bytes: int = READ_BYTES,
 ) -> PumpReport:
     """Copy `source` to every sink until all are finished; blocks until then and closes what it was given.
 
     `report` is called once per consumer, just before its pipe is closed; not when the supervisor is gone. `gauge` is
-    called after each round with the bytes read and the bytes delivered (to all together) so far. `control` stays
+    called after each round and may look at what was read, delivered and held, and change nothing. `control` stays
     open. `source` is read only when poll says so, and its flags are left alone: others may hold it, but nobody else may
     read it. Sets O_NONBLOCK on the sinks' ends, which must be pipe ends that nobody else uses.
     ValueError for an unknown policy or a limit below one byte; what `report` and `on_control` raise passes through.
@@ -141,7 +141,7 @@ class _Pump:
         spill: SpillLog,
         *,
         report: Callable[[SinkReport], None],
-        gauge: Optional[Callable[[int, int], None]],
+        gauge: Optional[Callable[[Fanout], None]],
         control: Optional[Fd],
         on_control: Callable[[bytes], Optional[Instruction]],
         drain_seconds: float,
@@ -169,7 +169,7 @@ class _Pump:
             self._watch_source()
             self._round(self._wait())
             if self._gauge is not None:
-                self._gauge(self._fanout.head, self._fanout.delivered_bytes)
+                self._gauge(self._fanout)
         return self._totals()
 
     def _start(self) -> None:

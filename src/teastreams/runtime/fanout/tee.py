@@ -5,8 +5,8 @@
                         result (READY, one SINK per consumer, report) ──▶ supervisor
 
 It has no channel on 0, 1 and 2, runs no user code, and speaks the same protocol as a node's worker. How bytes are
-copied is the pump's business, what is owed to whom `core.fanout`'s. A consumer's end is reported before its pipe is
-closed; what a dead fan-out worker had not reported as delivered is not delivered.
+copied is the pump's business, what is owed to whom `core.fanout.arithmetic`'s. A consumer's end is reported before its
+pipe is closed; what a dead fan-out worker had not reported as delivered is not delivered.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from teastreams.core.endings import How, SinkEnd
+from teastreams.core.fanout.arithmetic import Fanout
 from teastreams.core.frames import FrameReader, Kind
 from teastreams.core.plan import Channel
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.pump import Instruction, Sink, SinkReport, pump
 from teastreams.runtime.fds import Fd
-from teastreams.runtime.gauges import Gauge
+from teastreams.runtime.gauges import Gauge, SinkGauge
 from teastreams.runtime.node.control import Control
 from teastreams.runtime.node.ending import Report, error_text
 from teastreams.runtime.node.worker import Line, Seat, enter, wire
@@ -32,11 +33,12 @@ MESSAGE_LIMIT = 1 << 16
 
 @dataclass(frozen=True)
 class Post:
-    """The place of one fan-out worker: its channel, its source, and the write end of every consumer's pipe."""
+    """The place of one fan-out worker: its channel, its source, its consumers' pipe ends, and their gauges."""
 
     channel: Channel
     source: Fd
     sinks: Mapping[str, Fd]
+    sink_gauges: Sequence[SinkGauge] = ()
     spill_directory: Optional[str] = None
 
 
@@ -77,7 +79,7 @@ def _serve(seat: Seat, post: Post, line: Line) -> None:
         control=seat.control,
         on_control=_listener(),
         drain_seconds=seat.drain_seconds,
-        gauge=_gauge_hook(seat.gauge),
+        gauge=_gauge_hook(seat.gauge, post.sink_gauges),
     )
     if totals.spill_errors:
         what = f"channel {post.channel.name!r} could not spill to disk ({totals.spill_error})"
@@ -96,13 +98,13 @@ def _listener() -> Any:
     return listen
 
 
-def _gauge_hook(gauge: Gauge) -> Any:
-    seen = [0, 0]
-
-    def count(read_bytes: int, delivered_bytes: int) -> None:
-        gauge.add(0, read_bytes - seen[0])
-        gauge.add(1, delivered_bytes - seen[1])
-        seen[:] = read_bytes, delivered_bytes
+def _gauge_hook(gauge: Gauge, sinks: Sequence[SinkGauge]) -> Callable[[Fanout], None]:
+    def count(fanout: Fanout) -> None:
+        gauge.add(0, fanout.head - gauge.moved(0))
+        gauge.add(1, fanout.delivered_bytes - gauge.moved(1))
+        for index, sink in enumerate(sinks):
+            counters = fanout.counters(index)
+            sink.show(counters.delivered_bytes, fanout.lag_bytes(index), counters.dropped_bytes)
 
     return count
 

@@ -51,6 +51,7 @@ class Seat:
     keep: tuple[Fd, ...] = ()
     producer: str = ""
     drain_seconds: float = 5.0
+    counts_records: bool = False
     state_limit_bytes: int = 256 * 1024 * 1024
 
     def own(self) -> tuple[Fd, ...]:
@@ -158,11 +159,12 @@ def _streams(seat: Seat, control: Control, line: Line) -> Streams:
     def closed(fd: int) -> None:
         line.send(Kind.CLOSED, bytes([fd]))
 
-    stdin = (
-        stdio.InputPipe(0, control, seat.gauge, seat.drain_seconds, seat.producer, closed) if 0 in seat.wires else None
-    )
+    stdin = None
+    if 0 in seat.wires:
+        counts = seat.counts_records
+        stdin = stdio.InputPipe(0, control, seat.gauge, seat.drain_seconds, seat.producer, closed, counts)
     reader = stdio.text_reader(stdin if stdin is not None else io.FileIO(0, "r", closefd=False))
-    pipes = {fd: stdio.OutputPipe(fd, seat.gauge, closed if fd in seat.wires else None) for fd in (1, 2)}
+    pipes = {fd: _output(fd, seat, closed) for fd in (1, 2)}
     outputs = {
         fd: stdio.text_writer(
             pipe,
@@ -172,6 +174,11 @@ def _streams(seat: Seat, control: Control, line: Line) -> Streams:
         for fd, pipe in pipes.items()
     }
     return Streams(stdin, pipes, outputs, stdio.install(reader, outputs[1], outputs[2]))
+
+
+def _output(fd: int, seat: Seat, closed: Callable[[int], None]) -> stdio.OutputPipe:
+    wired = fd in seat.wires
+    return stdio.OutputPipe(fd, seat.gauge, closed if wired else None, wired and seat.counts_records)
 
 
 def _perform(

@@ -6,8 +6,9 @@ comes next; who is to blame is `core.outcome`'s judgement.
 
 from __future__ import annotations
 
+import pickle
 import signal
-from typing import Mapping, Optional
+from typing import Collection, Mapping, Optional
 
 from teastreams.core.endings import Ending, ErrorText, How
 from teastreams.core.merge import Update
@@ -16,12 +17,13 @@ from teastreams.core.plan import OUTSIDE, Channel, feed_name
 from teastreams.errors import NodeError
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.pump import SinkReport
-from teastreams.runtime.gauges import Gauges
+from teastreams.runtime.gauges import Gauge, Gauges, Phase
 from teastreams.runtime.node.ending import current_error_text, error_text
 from teastreams.runtime.node.pickles import load_update
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.order import Order
+from teastreams.runtime.supervision.sampling import NOBODY, Moved, kernel_bytes, moved
 
 EXIT_CODE = "ExitCode"
 
@@ -34,7 +36,9 @@ class Accounts:
         self._started = calls.table.monotonic()
         self._updates: dict[str, Update] = {}
         self._fault: Optional[NodeError] = None
-        self._moved: dict[tuple[str, int], int] = {}
+        self._moved: dict[tuple[str, int], Moved] = {}
+        self._records: dict[tuple[str, int], int] = {}
+        self._waited: dict[tuple[str, int], float] = {}
         self._phases: dict[str, str] = {}
         self.feed_errors: dict[str, NodeError] = {}
         self.warnings: dict[str, str] = {}
@@ -49,6 +53,11 @@ class Accounts:
         """The section as a whole failed; the first fault counts."""
         name = ", ".join(self._order.plan.nodes)
         self._fault = self._fault or NodeError(name, phase, message, error_type="TimeoutError", exit_code=-1)
+
+    def look_last(self, child: Child) -> None:
+        """Right before its status is collected: the kernel forgets then what a program that counts nothing moved."""
+        if self._gauge(child).phase is Phase.PROGRAM:
+            child.kernel_bytes = kernel_bytes(child.pid)
 
     def feed_failed(self, channel: str, error: Exception) -> str:
         """What the caller gave raised: kept with its traceback, and as one phrase for others."""
@@ -107,8 +116,19 @@ class Accounts:
         elif child.exit_code == -signal.SIGPIPE and self._order.plan.outputs.get(child.name):
             how = How.EPIPE
         self._phases[child.name] = "timeout" if child.timed_out else "run"
+        program = self._order.program_of(child.name)
+        if how is How.SILENT and program is not None and child.exit_code is not None and child.exit_code >= 0:
+            return self._program_ending(child, child.exit_code, program.ok_exit_codes, order)
         exit_code = -1 if child.timed_out else child.exit_code
         return Ending(how, order, exit_code, reason=child.stop_reason)
+
+    def _program_ending(self, child: Child, exit_code: int, ok_exit_codes: Collection[int], order: int) -> Ending:
+        """A program says how it ended by its exit code alone, which is also what it gives to the state."""
+        if exit_code not in ok_exit_codes:
+            return Ending(How.RAISED, order, exit_code)
+        self._updates[child.name] = Update({"exit_code": exit_code})
+        child.update = pickle.dumps(self._updates[child.name], protocol=5)
+        return Ending(How.RETURNED, order, exit_code, left_running=child.left_running)
 
     def _bad_update(self, child: Child, order: int, text: ErrorText) -> Ending:
         self._phases[child.name] = "result"
@@ -116,10 +136,15 @@ class Accounts:
         return Ending(How.RAISED, order, child.exit_code, ErrorText(text.type, message, text.traceback))
 
     def _count(self, child: Child) -> None:
-        index = next(i for i, worker in enumerate(self._order.plan.workers) if worker.name == child.name)
-        gauge = self._gauges.gauge(index)
+        gauge = self._gauge(child)
         for fd in (0, 1, 2):
-            self._moved[child.name, fd] = gauge.moved(fd)
+            self._moved[child.name, fd] = moved(gauge, child, fd)
+            self._records[child.name, fd] = gauge.records(fd)
+            self._waited[child.name, fd] = gauge.waited_seconds(fd)
+
+    def _gauge(self, child: Child) -> Gauge:
+        index = next(i for i, worker in enumerate(self._order.plan.workers) if worker.name == child.name)
+        return self._gauges.gauge(index)
 
     # -- figures --------------------------------------------------------------------------------------------
 
@@ -142,7 +167,15 @@ class Accounts:
         status = self._judge.statuses.get(name, Status.CANCELLED)
         ending = self._judge.endings.get(name)
         tails = {STREAM_NAMES[fd]: "\n".join(log.tail) for fd, log in child.logs.items()}
-        return NodeFigures(status, child.seconds, ending.exit_code if ending else child.exit_code, error, tails)
+        return NodeFigures(
+            status,
+            child.seconds,
+            ending.exit_code if ending else child.exit_code,
+            error,
+            tails,
+            cpu_seconds=child.usage.cpu_seconds if child.usage else None,
+            peak_memory_bytes=child.usage.peak_memory_bytes if child.usage else None,
+        )
 
     def _error(self, name: str, child: Child) -> NodeError:
         ending = self._judge.endings.get(name)
@@ -165,21 +198,45 @@ class Accounts:
         return NodeError(fanout, phase, reason)
 
     def _channel(self, channel: Channel) -> ChannelFigures:
-        written = self._moved.get((channel.producer, channel.fd), 0)
+        key = (channel.producer, channel.fd)
+        written = self._moved.get(key, NOBODY)
         feed = self._order.outside.feeds.get(channel.name)
         if channel.producer == OUTSIDE and feed is not None:
-            written = feed.moved_bytes
-        passed = self._moved.get((channel.fanout or "", 0), 0)
+            written = Moved(feed.moved_bytes, "caller")
+        passed = self._moved.get((channel.fanout or "", 0), NOBODY)
         consumers = {consumer.node: self._consumer(channel, consumer.node) for consumer in channel.consumers}
-        return ChannelFigures(max(written, passed), consumers, self.warnings.get(channel.fanout or "", ""))
+        best = written if written.counted in ("node", "caller") and written.bytes >= passed.bytes else passed
+        best = written if best is NOBODY else best
+        return ChannelFigures(
+            best.bytes,
+            consumers,
+            self.warnings.get(channel.fanout or "", ""),
+            channel.producer,
+            counted="fan-out" if channel.fanout and passed.bytes == best.bytes else best.counted,
+            records=self._records_of(key, best.bytes),
+            blocked_seconds=self._waited_of(key),
+        )
+
+    def _records_of(self, key: tuple[str, int], whole_bytes: int) -> Optional[int]:
+        """The newlines, if they were asked for and the one who counted them saw every byte."""
+        seen = self._moved.get(key, NOBODY)
+        asked = self._order.progress_seconds is not None
+        return self._records[key] if asked and seen == Moved(whole_bytes, "node") else None
+
+    def _waited_of(self, key: tuple[str, int]) -> Optional[float]:
+        return self._waited[key] if self._moved.get(key, NOBODY).counted == "node" else None
 
     def _consumer(self, channel: Channel, node: str) -> ConsumerFigures:
         overflow = channel.consumer(node).overflow
         sink = self.sinks.get((channel.name, node))
+        read = self._moved.get((node, 0), NOBODY)
         if sink is None:
-            tap = self._order.outside.taps.get(channel.name)
-            outside = tap.moved_bytes if tap is not None else 0
-            return ConsumerFigures(self._moved.get((node, 0), 0) if node != OUTSIDE else outside, overflow)
+            tap = self._order.outside.taps.get(channel.name) if node == OUTSIDE else None
+            if tap is not None:
+                return ConsumerFigures(tap.moved_bytes, overflow, counted="caller")
+            records = self._records_of((node, 0), read.bytes)
+            starved = self._waited_of((node, 0))
+            return ConsumerFigures(read.bytes, overflow, counted=read.counted, records=records, starved_seconds=starved)
         return ConsumerFigures(
             bytes=sink.delivered_bytes,
             overflow=overflow,
@@ -189,6 +246,8 @@ class Accounts:
             spilled_bytes=sink.spilled_bytes,
             high_water_bytes=sink.high_water_bytes,
             counted="fan-out",
+            records=self._records_of((node, 0), sink.delivered_bytes),
+            starved_seconds=self._waited_of((node, 0)),
         )
 
 

@@ -19,7 +19,7 @@ from teastreams.core.lifecycle import LIVE, State
 from teastreams.runtime import calls
 from teastreams.runtime.exits import ExitWatch
 from teastreams.runtime.fds import Fd
-from teastreams.runtime.fork import STATUS_LOST, WorkerProcess
+from teastreams.runtime.fork import STATUS_LOST, Usage, WorkerProcess
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.ending import Report, report_from
 
@@ -61,10 +61,15 @@ class Log:
 
 
 class Child:
-    """One worker as the supervisor sees it."""
+    """One worker as the supervisor sees it.
 
-    def __init__(self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd) -> None:
-        self.name, self._loop = name, loop
+    A `program` reports nothing. Whatever it started holds the result pipe as well: after its own exit (`exit_seen`)
+    that pipe tells when all of them have gone; `left_running` says that they had to be killed.
+    """
+
+    def __init__(self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd, program: bool = False) -> None:
+        self.name, self._loop, self.program = name, loop, program
+        self.exit_seen = self.left_running = False
         self.result, self.control, self.lifeline = result, control, lifeline
         self.logs: dict[int, Log] = {}
         self.state = State.FORKED
@@ -72,6 +77,8 @@ class Child:
         self.exit: Optional[ExitWatch] = None
         self.pid = -1
         self.exit_code: Optional[int] = None
+        self.usage: Optional[Usage] = None
+        self.kernel_bytes: Optional[tuple[int, int]] = None
         self.report: Optional[Report] = None
         self.update: Optional[bytes] = None
         self.stop_reason = ""
@@ -123,6 +130,7 @@ class Child:
         if self.process is not None and self.process._popen is not None:
             code = self.process._popen.poll(0)
             self.exit_code = None if code == STATUS_LOST else code
+            self.usage = self.process._popen.usage
         if self.exit is not None:
             if self.exit.fd is not None:
                 self._loop.unwatch(self.exit.fd)

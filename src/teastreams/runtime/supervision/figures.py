@@ -17,7 +17,9 @@ from teastreams.errors import NodeError
 class NodeFigures:
     """How one node ended. Times in seconds.
 
-    `output_tail` maps stdout/stderr to its last lines when it is no channel.
+    `output_tail` maps stdout/stderr to its last lines when it is no channel. `cpu_seconds` and `peak_memory_bytes` are
+    the kernel's count for its process and the children it waited for, None where it had no process of its own; pages
+    that a fork shares with the caller count as memory.
     """
 
     status: Status
@@ -25,14 +27,18 @@ class NodeFigures:
     exit_code: Optional[int] = None
     error: Optional[NodeError] = None
     output_tail: Mapping[str, str] = field(default_factory=dict)
+    cpu_seconds: Optional[float] = None
+    peak_memory_bytes: Optional[int] = None
 
 
 @dataclass(frozen=True)
 class ConsumerFigures:
     """What one consumer of a channel got. `bytes` were handed to it; dropped ones are counted, never hidden (L1).
 
-    `counted` says by whom the bytes were counted: the fan-out worker (exact), or the node's own `sys.stdin`, which
-    does not see what a node reads past it.
+    `counted` says by whom the bytes were counted: "fan-out" or "caller" (exact), "node": its own `sys.stdin`, which
+    does not see what a node reads past it, "sampled": the kernel's count of all that a program read, or "unknown".
+    `records` are newlines, None where nobody counted them; `starved_seconds` is the time it waited for bytes, None
+    where nobody could tell.
     """
 
     bytes: int
@@ -43,6 +49,8 @@ class ConsumerFigures:
     spilled_bytes: int = 0
     high_water_bytes: int = 0
     counted: str = "node"
+    records: Optional[int] = None
+    starved_seconds: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +58,17 @@ class ChannelFigures:
     """What went through one channel: its bytes, and every consumer's share.
 
     `warning` says what did not go as asked and lost nothing, such as a disk that refused to take what was to be
-    spilled.
+    spilled. `producer` is "" for the caller. `counted` and `records` are as in `ConsumerFigures`, for what was written;
+    `blocked_seconds` is the time spent in writing, most of it waiting for room, None where nobody could tell.
     """
 
     bytes: int
     consumers: Mapping[str, ConsumerFigures] = field(default_factory=dict)
     warning: str = ""
+    producer: str = ""
+    counted: str = "node"
+    records: Optional[int] = None
+    blocked_seconds: Optional[float] = None
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from teastreams.runtime.fanout.tee import Post, run_fanout
 from teastreams.runtime.fds import Fd, make_pipe, resize, room_for
 from teastreams.runtime.gauges import Gauges
 from teastreams.runtime.loop import Loop
+from teastreams.runtime.node.program import Program, run_program
 from teastreams.runtime.node.worker import Seat, run_node
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child, Log
 from teastreams.runtime.supervision.order import Order
+from teastreams.runtime.supervision.sampling import sink_gauges
 
 
 class Hire:
@@ -65,7 +67,7 @@ class Hire:
         result, result_end = pipes.to_us(f"result of {name}")
         control, control_end = pipes.from_us(f"control of {name}")
         lifeline, lifeline_end = pipes.from_us(f"lifeline of {name}")
-        child = Child(name, self._loop, result, control, lifeline)
+        child = Child(name, self._loop, result, control, lifeline, self._order.program_of(name) is not None)
         logs = {} if worker.fanout_of else self._logs(worker, child, pipes)
         ends = self._take_ends(worker, pipes)
         return child, Seat(
@@ -79,6 +81,7 @@ class Hire:
             keep=tuple(ends.values()) if worker.fanout_of else (),
             producer=self._order.plan.producer_of(name),
             drain_seconds=self._order.settings.drain_seconds,
+            counts_records=self._order.progress_seconds is not None,
         )
 
     def _logs(self, worker: Worker, child: Child, pipes: _Pipes) -> dict[int, Fd]:
@@ -106,17 +109,21 @@ class Hire:
     def _target(self, worker: Worker, seat: Seat) -> Callable[[], None]:
         if worker.fanout_of is None:
             job = self._order.jobs[worker.name]
+            if isinstance(job.body, Program):
+                return partial(run_program, seat, job.body)
             return partial(run_node, seat, job.body, job.state)
         channel = self._order.plan.channels[worker.fanout_of]
-        return partial(run_fanout, seat, _post(channel, seat, self._order))
+        return partial(run_fanout, seat, _post(channel, seat, self._order, self._gauges))
 
 
-def _post(channel: Channel, seat: Seat, order: Order) -> Post:
+def _post(channel: Channel, seat: Seat, order: Order, gauges: Gauges) -> Post:
     ends = {(pipe, side): fd for (pipe, side), fd in zip(order.plan.ends_of(seat.name), seat.keep)}
     return Post(
         channel=channel,
         source=ends[channel.source, "r"],
         sinks={consumer.node: ends[consumer.pipe, "w"] for consumer in channel.consumers},
+        # Moving the bytes is the worker's business; saying who has how many costs a little, and only who asks pays.
+        sink_gauges=sink_gauges(order.plan, gauges, channel.name) if order.progress_seconds is not None else (),
         spill_directory=order.spill_directory,
     )
 

@@ -7,19 +7,20 @@ stays possible.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.graph import StreamSettings
 from teastreams.core.plan import SectionPlan
 from teastreams.runtime.fds import Fd
+from teastreams.runtime.node.program import Program
 from teastreams.runtime.supervision.outside import Outside
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one node's worker runs: a callable on a state, for at most `timeout_seconds`."""
+    """What one node's worker runs: a callable on a state, or a program, for at most `timeout_seconds`."""
 
-    body: Callable[[dict[str, Any]], Any]
+    body: Union[Callable[[dict[str, Any]], Any], Program]
     state: Mapping[str, Any]
     timeout_seconds: Optional[float] = None
 
@@ -29,7 +30,8 @@ class Order:
     """Everything a supervisor needs to know. `given` holds ends of pipes that the caller made, as (pipe, "r" or "w").
 
     `gated`: nobody runs before everybody is ready (a stream section); otherwise at most `max_at_once` workers live
-    at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default. `outside`
+    at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default.
+    `progress_seconds` asks for a `Progress` event that often and for records to be counted; None for neither. `outside`
     holds what the caller feeds and reads.
     """
 
@@ -43,7 +45,13 @@ class Order:
     timeout_seconds: Optional[float] = None
     pipe_bytes: Optional[int] = None
     spill_directory: Optional[str] = None
+    progress_seconds: Optional[float] = None
     outside: Outside = field(default_factory=Outside)
+
+    def program_of(self, worker: str) -> Optional[Program]:
+        """The program that this worker becomes; None for Python code and for fan-out workers."""
+        body = self.jobs[worker].body if worker in self.jobs else None
+        return body if isinstance(body, Program) else None
 
     def channel_of(self, fanout: str) -> Optional[str]:
         """The channel that this fan-out worker serves; None for a node's worker."""

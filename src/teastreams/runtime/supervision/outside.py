@@ -16,9 +16,11 @@ import select
 import stat
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Callable, Iterable, Iterator, Optional
 
 from teastreams.core.outcome import Verdict
+from teastreams.core.plan import OUTSIDE, SectionPlan
 from teastreams.runtime import calls
 from teastreams.runtime.fds import LOWEST, Fd, ledger
 from teastreams.runtime.loop import Loop
@@ -28,6 +30,9 @@ TURN_SECONDS = 0.005
 """Small pieces are gathered for so long: a slow source is passed on at once, a quick one in large writes."""
 GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 LATER = (BlockingIOError, InterruptedError)
+
+HandsOff = Callable[[], AbstractContextManager[None]]
+TakeEnd = Callable[[str, str], Optional[Fd]]
 
 
 def pieces_of(source: object) -> Iterator[bytes]:
@@ -62,9 +67,7 @@ class Feed:
         self.error: Optional[Exception] = None
         self.moved_bytes = 0
 
-    def attach(
-        self, loop: Loop, end: Fd, hands_off: Callable[[], AbstractContextManager[None]], ended: Callable[[], None]
-    ) -> None:
+    def attach(self, loop: Loop, end: Fd, hands_off: HandsOff, ended: Callable[[], None]) -> None:
         """Feed the pipe from now on; `ended` is called once, when the source is at its end or the reader has gone.
 
         The caller's code runs inside `hands_off()`.
@@ -258,3 +261,21 @@ class Outside:
             {name: tap for name, tap in self.taps.items() if name in wanted},
         )
 
+    def attach(
+        self, plan: SectionPlan, loop: Loop, take: TakeEnd, hands_off: HandsOff, ended: Callable[[str, Feed], None]
+    ) -> list[str]:
+        """Begin with every end that `take` has for the caller; returns the channels that are fed from now on.
+
+        `ended` is called with a channel and its feed when that is at its end.
+        """
+        fed = []
+        for channel in plan.channels.values():
+            feed, tap = self.feeds.get(channel.name), self.taps.get(channel.name)
+            written = take(channel.source, "w") if feed is not None else None
+            if feed is not None and written is not None:
+                fed.append(channel.name)
+                feed.attach(loop, written, hands_off, partial(ended, channel.name, feed))
+            read = take(channel.consumer(OUTSIDE).pipe, "r") if tap is not None else None
+            if tap is not None and read is not None:
+                tap.attach(loop, read)
+        return fed

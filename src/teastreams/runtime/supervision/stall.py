@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Optional
 
 from teastreams.runtime import calls
 from teastreams.runtime.gauges import Gauge, Gauges, Phase
+from teastreams.runtime.supervision.sampling import kernel_bytes
 
 if TYPE_CHECKING:
     from teastreams.runtime.supervision.supervisor import Supervisor
@@ -54,28 +55,19 @@ class StallWatch:
         counts = [gauge.moved(fd) for gauge in self._gauges.values() for fd in (0, 1, 2)]
         return (
             *counts,
-            *(self._kernel_bytes(child.pid) for child in self._supervisor.running() if self._is_opaque(child.name)),
+            *(
+                sum(kernel_bytes(child.pid) or ())
+                for child in self._supervisor.running()
+                if self._is_opaque(child.name)
+            ),
         )
 
     def _is_opaque(self, name: str) -> bool:
         """A node with wires through which nothing was counted may move bytes by other means."""
         worker = next(each for each in self._plan.workers if each.name == name)
         gauge = self._gauges[name]
-        return any(gauge.moved(wire.fd) == 0 and gauge.phase is Phase.OWN_CODE for wire in worker.wires)
-
-    def _kernel_bytes(self, pid: int) -> int:
-        """Characters read and written by the process, as Linux counts them; 0 where nobody counts."""
-        try:
-            fd = calls.table.open(f"/proc/{pid}/io", 0)
-        except OSError:
-            return 0
-        try:
-            text = calls.table.read(fd, 4096).decode()
-        except OSError:
-            return 0
-        finally:
-            calls.table.close(fd)
-        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(("rchar", "wchar")))
+        busy = gauge.phase in (Phase.OWN_CODE, Phase.PROGRAM)
+        return any(gauge.moved(wire.fd) == 0 and busy for wire in worker.wires)
 
     def _can_move(self) -> bool:
         running = {child.name for child in self._supervisor.running()}
@@ -106,7 +98,7 @@ class StallWatch:
             return f"{name!r} waits for everything upstream of {channel!r} to end"
         if phase is Phase.WRITING:
             return f"{name!r} waits for room in {self._outputs(name)}"
-        return f"{name!r} is in its own code"
+        return f"{name!r} is {'another program' if phase is Phase.PROGRAM else 'in its own code'}"
 
     def _outputs(self, name: str) -> str:
         readers = {

@@ -30,7 +30,6 @@ from teastreams.core.events import (
 from teastreams.core.frames import Kind
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import WELL, Judge
-from teastreams.core.plan import OUTSIDE
 from teastreams.runtime import calls
 from teastreams.runtime.exits import PEEK_SECONDS
 from teastreams.runtime.fanout.pump import SinkReport
@@ -44,6 +43,7 @@ from teastreams.runtime.supervision.figures import SectionOutcome
 from teastreams.runtime.supervision.hire import Hire
 from teastreams.runtime.supervision.order import Job, Order
 from teastreams.runtime.supervision.outside import Feed
+from teastreams.runtime.supervision.sampling import Sampler, sink_count
 from teastreams.runtime.supervision.stall import StallWatch
 
 
@@ -56,10 +56,11 @@ class Supervisor:
         self.loop = Loop()
         self.children: dict[str, Child] = {}
         self.interrupts = Interrupts(self.loop, self._on_signal)
-        self._gauges = Gauges(len(order.plan.workers))
+        self._gauges = Gauges(len(order.plan.workers), sink_count(order.plan))
         self._hire = Hire(order, self.loop, self._gauges)
         self._accounts = Accounts(order, self.judge, self._gauges)
         self._stall = StallWatch(self, self._gauges, order.settings.stall_timeout)
+        self._sampler = Sampler(self, self._gauges)
         self._waiting = deque(order.plan.workers)
         self._events: deque[RunEvent] = deque()
         self._endings = 0
@@ -118,16 +119,8 @@ class Supervisor:
 
     def _attach_caller(self) -> None:
         """Everybody has been forked: what is left of the pipes is the caller's."""
-        plan, outside = self.order.plan, self.order.outside
-        for channel in plan.channels.values():
-            feed, tap = outside.feeds.get(channel.name), outside.taps.get(channel.name)
-            written = self._hire.take(channel.source, "w") if feed is not None else None
-            if feed is not None and written is not None:
-                self.judge.feeding.add(channel.name)
-                feed.attach(self.loop, written, self.interrupts.released, partial(self._on_fed, channel.name, feed))
-            read = self._hire.take(channel.consumer(OUTSIDE).pipe, "r") if tap is not None else None
-            if tap is not None and read is not None:
-                tap.attach(self.loop, read)
+        take, hands_off = self._hire.take, self.interrupts.released
+        self.judge.feeding.update(self.order.outside.attach(self.order.plan, self.loop, take, hands_off, self._on_fed))
 
     def _on_fed(self, channel: str, feed: Feed) -> None:
         """A feed has come to its end: its readers can be told."""
@@ -143,14 +136,29 @@ class Supervisor:
 
     def _watch_exit(self, child: Child) -> None:
         if child.exit is not None and child.exit.fd is not None:
-            self.loop.watch(child.exit.fd, select.POLLIN, lambda _events: self._feed(child, Event.EXITED))
+            self.loop.watch(child.exit.fd, select.POLLIN, lambda _events: self._on_exit(child))
         else:
             self.loop.peek_seconds, self.loop.on_peek = PEEK_SECONDS, self._peek
 
     def _peek(self) -> None:
         for child in list(self.children.values()):
             if child.live and child.exit is not None and child.exit.fd is None and child.exit.exited():
-                self._feed(child, Event.EXITED)
+                self._on_exit(child)
+
+    def _on_exit(self, child: Child) -> None:
+        """It has exited. What a program started may still write into its streams, and is waited for first."""
+        if not child.program or child.drained:
+            self._feed(child, Event.EXITED)
+        elif not child.exit_seen:
+            child.exit_seen = True
+            if child.exit is not None and child.exit.fd is not None:
+                self.loop.unwatch(child.exit.fd)
+            seconds = self.order.settings.drain_seconds
+            self.loop.at(("left running", child.name), seconds, partial(self._on_left_running, child))
+
+    def _on_left_running(self, child: Child) -> None:
+        child.left_running = True
+        self._feed(child, Event.EXITED)
 
     def _open_gate(self) -> None:
         """GO to everybody, when everybody is ready. A batch has no gate: nobody waits for anybody."""
@@ -195,6 +203,8 @@ class Supervisor:
     def _on_drained(self, child: Child) -> None:
         if child.state is State.DRAINING:  # before its exit, an end of its pipes means only that it closed them
             self._feed(child, Event.DRAINED)
+        elif child.exit_seen:
+            self._feed(child, Event.EXITED)
 
     # -- the table ------------------------------------------------------------------------------------------
 
@@ -222,6 +232,7 @@ class Supervisor:
         elif action is Action.SWEEP:
             child.sweep()
         elif action is Action.REAP:
+            self._accounts.look_last(child)
             child.reap()
         elif action is Action.ARM_GRACE:
             self.loop.at(child, settings.grace_seconds, deadline)
@@ -233,7 +244,7 @@ class Supervisor:
     def _on_finished(self, child: Child) -> None:
         """Exited, reaped, and everything it wrote was read: now its end is known."""
         child.finished_at = calls.table.monotonic()
-        for key in (child, ("timeout", child.name), ("doomed", child.name)):
+        for key in (child, ("timeout", child.name), ("doomed", child.name), ("left running", child.name)):
             self.loop.at(key, None, _nothing)
         self.judge.endings[child.name] = self._accounts.ending(child, self._endings)
         self._endings += 1
@@ -320,6 +331,11 @@ class Supervisor:
             self.loop.at("timeout", self.order.timeout_seconds, self._on_timeout)
         if settings.stall_timeout is not None:
             self._stall.arm()
+        self.loop.at("progress", self.order.progress_seconds, self._on_progress)
+
+    def _on_progress(self) -> None:
+        self._events.append(self._sampler.progress())
+        self.loop.at("progress", self.order.progress_seconds, self._on_progress)
 
     def _on_timeout(self) -> None:
         text = f"timed out after {self.order.timeout_seconds:g} s: {self._stall.waits()}"

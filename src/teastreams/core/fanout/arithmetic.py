@@ -17,9 +17,9 @@ from enum import Enum
 from typing import KeysView, Optional, Sequence, Union
 
 from teastreams.core.endings import SinkEnd
+from teastreams.core.fanout.records import RecordQueue
+from teastreams.core.fanout.window import Buffer, Window
 from teastreams.core.graph import DEFAULT_SPILL_BYTES, OVERFLOWS
-from teastreams.core.records import RecordQueue
-from teastreams.core.window import Buffer, Window
 
 # As much as the largest pipe that an ordinary user may have: more cannot come at once.
 READ_BYTES = 1024 * 1024
@@ -134,6 +134,13 @@ class Fanout:
             consumer.spilled,
             consumer.high_water,
         )
+
+    def lag_bytes(self, index: int) -> int:
+        """How far a consumer is behind, in memory and in the log; 0 once it is finished."""
+        consumer = self._all[index]
+        if index not in self._live:
+            return 0
+        return consumer.queue.held if consumer.queue else self.head - consumer.position
 
     def settled(self) -> tuple[tuple[int, SinkEnd], ...]:
         """Who was finished since this was asked last, and how: report and close them."""

@@ -1,0 +1,197 @@
+"""The ends of a section's streams that lie outside: files, and the caller's own standard streams.
+
+Laws: a file or stream stands on the node's descriptor itself, with nobody in between (L10). An output file that a
+failed section leaves behind is never mistaken for a whole one: it is written beside and renamed when the section has
+ended well, and until then it has no name where the system allows that (Linux's O_TMPFILE), so that even a killed
+supervisor leaves nothing. What is appended by a failed section is cut off again. Devices are written in place. FIFOs
+are refused: opening one waits for its other side, and nothing here may wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Callable, Mapping, Optional
+
+from teastreams.core.graph import STREAMS, Binding
+from teastreams.core.plan import OUTSIDE, Channel, SectionPlan
+from teastreams.errors import NodeError
+from teastreams.runtime import calls
+from teastreams.runtime.fds import LOWEST, Fd, adopt, room_for
+
+OWN_STREAMS: Mapping[str, int] = {"stdin": 0, "stdout": 1, "stderr": 2}
+NEW_FILE_MODE = 0o666
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output file at work: what to do with it when the section has ended well, and when it has not."""
+
+    fd: Fd
+    keep: Callable[[], None]
+    undo: Callable[[], None]
+
+
+class OutsideEnds:
+    """Opens what a plan has bound outside; `settle` makes output files whole, or undoes them.
+
+    `own_streams` maps stdin, stdout and stderr to the caller's descriptors, which are lent, never closed.
+    """
+
+    def __init__(self, plan: SectionPlan, own_streams: Mapping[str, int] = OWN_STREAMS) -> None:
+        self._plan, self._own = plan, own_streams
+        self._outputs: dict[str, Output] = {}
+
+    def open(self) -> dict[tuple[str, str], Fd]:
+        """The ends for the workers, as (pipe, "r" or "w").
+
+        NodeError when a file cannot be opened; nothing stays open then.
+        """
+        given: dict[tuple[str, str], Fd] = {}
+        try:
+            for name, binding in self._plan.bound.items():
+                channel = self._plan.channels[name]
+                given[channel.source, "r" if channel.producer == OUTSIDE else "w"] = self._end(channel, binding)
+        except BaseException:
+            for fd in given.values():
+                fd.close()
+            self.settle(well=False)
+            raise
+        return given
+
+    def settle(self, well: bool) -> None:
+        """The section has ended. OSError when a whole file cannot be given its name."""
+        outputs, self._outputs = self._outputs, {}
+        try:
+            for output in outputs.values():
+                if well:
+                    output.keep()
+        finally:
+            for output in outputs.values():
+                if not well:
+                    with suppress(OSError):
+                        output.undo()
+                output.fd.close()
+
+    def _end(self, channel: Channel, binding: Binding) -> Fd:
+        reading = channel.producer == OUTSIDE
+        node = channel.consumers[0].node if reading else channel.producer
+        stream = "stdin" if reading else STREAMS[channel.fd]
+        try:
+            with room_for(f"the {stream} of {node!r}"):
+                if binding.file is None:
+                    return _duplicate(self._own[stream], f"{stream} of {node}")
+                return _reader(binding.file) if reading else self._writer(binding)
+        except OSError as error:
+            text = _explained(stream, binding, error)
+            raise NodeError(node, "start", text, error_type=type(error).__name__) from error
+
+    def _writer(self, binding: Binding) -> Fd:
+        path = os.path.realpath(binding.file or "")
+        if path in self._outputs:
+            raise OSError(errno.EBUSY, "another node of this section writes it")
+        old = _status(path)
+        if old is not None and not stat.S_ISREG(old.st_mode):
+            return _device(path, old)
+        output = _opened(path, binding, old)
+        self._outputs[path] = output
+        return _duplicate(output.fd.number, path)
+
+
+def _opened(path: str, binding: Binding, old: Optional[os.stat_result]) -> Output:
+    """A regular file to write, by the wishes of its binding."""
+    if binding.append:
+        fd = _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        size = calls.table.fstat(fd.number).st_size
+        return Output(fd, _nothing, _nothing if binding.keep_partial else lambda: _cut(fd, size))
+    if binding.keep_partial:
+        return Output(_open(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), _nothing, _nothing)
+    if old is not None and not calls.table.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    output = _beside(path)
+    if old is not None:
+        with suppress(OSError):
+            calls.table.fchmod(output.fd.number, stat.S_IMODE(old.st_mode))
+    return output
+
+
+def _beside(path: str) -> Output:
+    """A new file in the folder of `path`: without a name where that is possible, else under a name of its own."""
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f".{name}.{calls.table.urandom(6).hex()}.partial")
+    unnamed = getattr(os, "O_TMPFILE", 0)
+    if unnamed and not calls.portable():
+        with suppress(OSError):  # not every file system can
+            fd = _open(folder, os.O_WRONLY | unnamed)
+            return Output(fd, lambda: _name(fd, beside, path), _nothing)
+    fd = _open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    return Output(fd, lambda: calls.table.rename(beside, path), lambda: calls.table.unlink(beside))
+
+
+def _name(fd: Fd, beside: str, path: str) -> None:
+    """Give a file without a name the name of `path`. A link replaces nothing, a rename does: so two steps."""
+    folder = _open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        calls.table.link(f"/proc/self/fd/{fd.number}", beside, dst_dir_fd=folder.number, follow_symlinks=True)
+    finally:
+        folder.close()
+    try:
+        calls.table.rename(beside, path)
+    except OSError:
+        calls.table.unlink(beside)
+        raise
+
+
+def _reader(path: str) -> Fd:
+    _refuse_fifo(_status(path))
+    fd = _open(path, os.O_RDONLY)
+    if stat.S_ISDIR(calls.table.fstat(fd.number).st_mode):
+        fd.close()
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return fd
+
+
+def _device(path: str, old: os.stat_result) -> Fd:
+    _refuse_fifo(old)
+    return _open(path, os.O_WRONLY)
+
+
+def _refuse_fifo(old: Optional[os.stat_result]) -> None:
+    if old is not None and stat.S_ISFIFO(old.st_mode):
+        raise OSError(errno.ENOTSUP, 'it is a FIFO; bind the stream to "-" and redirect it in the shell')
+
+
+def _status(path: str) -> Optional[os.stat_result]:
+    try:
+        return calls.table.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _open(path: str, flags: int) -> Fd:
+    return adopt(calls.table.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, NEW_FILE_MODE), path)
+
+
+def _duplicate(number: int, label: str) -> Fd:
+    return Fd(int(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST)), label)
+
+
+def _explained(stream: str, binding: Binding, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if binding.file is None:
+        return f"its {stream} is bound to the workflow's own, which is closed ({reason}); open it, or bind a file"
+    word = "read from" if stream == "stdin" else "write to"
+    advice = "correct the path, or create the folder" if isinstance(error, FileNotFoundError) else "name another file"
+    return f"its {stream} cannot {word} {binding.file!r}: {reason}; {advice}"
+
+
+def _cut(fd: Fd, size_bytes: int) -> None:
+    calls.table.ftruncate(fd.number, size_bytes)
+
+
+def _nothing() -> None:
+    return

@@ -116,6 +116,18 @@ def early_exit(state: dict[str, Any], _folder: Path) -> None:
     assert 1 <= state["modules_read"] < len(library())
 
 
+def command_pipeline(state: dict[str, Any], folder: Path) -> None:
+    """The new file is the old one with every address blanked, and nothing else changed."""
+    before = gzip.decompress((folder / "access.log.gz").read_bytes()).decode()
+    after = gzip.decompress((folder / "access.log.gz.blanked.gz").read_bytes()).decode()
+    addressed = [line for line in before.split("\n") if line.split(" ")[0].count(".") == 3]
+    assert after.count("\n") == before.count("\n") == 200_000
+    for old, new in zip(before.split("\n"), after.split("\n")):
+        address, blank, rest = old.partition(" ")
+        assert new == (address.rpartition(".")[0] + ".0" + blank + rest if address.count(".") == 3 else old)
+    assert state == {"path": str(folder / "access.log.gz"), "exit_code": 0, "blanked": len(addressed)}
+
+
 def library() -> list[Path]:
     """The top-level modules of the standard library."""
     return sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
@@ -149,6 +161,7 @@ CHECKS = {
     "csv_to_sqlite": csv_to_sqlite,
     "slow_consumer": slow_consumer,
     "early_exit": early_exit,
+    "command_pipeline": command_pipeline,
 }
 YAML = [f"yaml/{name}.yaml" for name in CHECKS]
 PYTHON = [f"python/{name}.py" for name in CHECKS]
@@ -232,7 +245,7 @@ def test_the_list_of_examples_makes_the_data_they_need() -> None:
     """Every `Data:` of an example is a command of the list."""
     listed = (EXAMPLES / "README.md").read_text("utf-8").split("\n")
     needed = {shown(name, "Data") for name in (*YAML, *PYTHON)} - {None}
-    assert len(needed) == 2
+    assert len(needed) == 3
     assert needed <= set(listed)
 
 
@@ -293,3 +306,12 @@ def test_a_row_that_is_too_short_leaves_the_table_as_it_was(name: str, in_shell:
     ended = in_shell(command, expect=1)
     assert "'load' failed" in ended.stderr
     assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["yaml/command_pipeline.yaml", "python/command_pipeline.py"])
+def test_a_damaged_input_leaves_no_output_file(name: str, in_shell: Any, tmp_path: Path) -> None:
+    """The program that found out is named, and what the others have written by then gets no name."""
+    in_shell("python examples/data.py access-log 20000 | gzip | head -c 50000 > /tmp/access.log.gz")
+    ended = in_shell(shown(name, "Run it"), expect=1)
+    assert "'unpack' failed" in ended.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["access.log.gz"]

@@ -30,6 +30,7 @@ from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, RetryPolicy
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import Context
+from teastreams.engine.handle import RunHandle
 from teastreams.engine.pipeline import pipeline
 from teastreams.engine.results import Pause, RunFinished, RunResult
 from teastreams.engine.state_graph import StateGraph
@@ -93,6 +94,7 @@ __all__ = [
     "Progress",
     "RetryPolicy",
     "RunFinished",
+    "RunHandle",
     "RunResult",
     "SectionFinished",
     "SectionStarted",

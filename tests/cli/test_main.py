@@ -264,7 +264,16 @@ def test_verbose_ends_with_the_figures_of_nodes_and_channels(document: Any) -> N
     """-v, on stderr; the result is as without it."""
     ended = run("run", document(piped('print("four")')), "-v")
     assert json.loads(ended.stdout) == {"lines": 1}
-    assert [line.split(",")[0] for line in ended.stderr.splitlines()] == ["p: done", "c: done", "channel x: 5 B; c 5 B"]
+    words = [line.split() for line in ended.stderr.splitlines()]
+    assert [row[:2] for row in words[1:3]] == [["p", "done"], ["c", "done"]]
+    assert words[5][:6] == ["x", "from", "p", "5", "B", "1"]
+    assert words[6][:5] == ["to", "c", "5", "B", "1"]
+
+
+def test_verbose_shows_the_figures_of_a_failed_run_too(document: Any) -> None:
+    """Before the error, which stays the last word."""
+    ended = run("run", document(piped("print(1)", "raise OSError('bad')")), "-v", expect=1)
+    assert ended.stderr.index("c     failed") < ended.stderr.index("node 'c' failed (run): OSError: bad")
 
 
 @pytest.mark.parametrize("choice", ["auto", "off", "plain"])
@@ -347,12 +356,23 @@ def test_events_on_stdout_end_with_the_result(document: Any) -> None:
     assert lines_of(ended.stdout)[-1]["result"]["state"] == {"done": True}
 
 
-def test_a_failed_run_has_its_events_up_to_the_failure(document: Any, tmp_path: Path) -> None:
-    """Each line was there when it happened."""
+def test_a_failed_run_has_its_events_and_the_failure(document: Any, tmp_path: Path) -> None:
+    """Each line was there when it happened, numbered; the last one names the cause."""
     log = tmp_path / "events"
-    run("run", document(plain("raise OSError")), "--events", str(log), expect=1)
-    last = lines_of(log.read_text())[-1]
-    assert (last["type"], last["node"], last["status"]) == ("NodeFinished", "a", "failed")
+    run("run", document(plain("raise OSError('bad')")), "--events", str(log), expect=1)
+    *before, end, last = lines_of(log.read_text())
+    assert (end["type"], end["node"], end["status"]) == ("NodeFinished", "a", "failed")
+    assert (last["type"], last["kind"], last["node"], last["message"]) == ("RunFailed", "failed", "a", "bad")
+    assert last["result"]["status"] == "failed"
+    assert [line["seq"] for line in (*before, end, last)] == list(range(1, len(before) + 3))
+
+
+def test_a_run_that_was_terminated_says_so_in_its_events(document: Any, tmp_path: Path) -> None:
+    """The last line is there although nobody is left to ask."""
+    log = tmp_path / "events"
+    text = document(plain("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)"))
+    run("run", text, "--events", str(log), expect=143)
+    assert [lines_of(log.read_text())[-1][key] for key in ("type", "kind")] == ["RunFailed", "terminated"]
 
 
 @pytest.mark.parametrize(

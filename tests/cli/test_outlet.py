@@ -13,8 +13,12 @@ from typing import Any, Iterator, Mapping
 import pytest
 
 from teastreams.cli import outlet
-from teastreams.core.events import BranchesFinished, NodeFinished, StateChanged
+from teastreams.core.events import BranchesFinished, NodeFinished, Progress, StateChanged
 from teastreams.core.merge import ParallelFlowResult
+from teastreams.core.outcome import Status
+from teastreams.engine.results import RunFinished, RunResult
+from teastreams.errors import NodeError, WorkflowFailed
+from teastreams.runtime.supervision.figures import NodeFigures
 
 
 class Mute:
@@ -173,12 +177,14 @@ def test_events_after_the_reader_has_left_are_dropped() -> None:
 def test_an_event_is_its_type_and_its_fields(tmp_path: Path) -> None:
     """Every line is there at once, readable while the run goes on; values inside too, whatever the state holds."""
     path = tmp_path / "events"
-    log = outlet.EventLog(str(path), io.StringIO())
+    log = outlet.EventLog(str(path), io.StringIO(), clock=iter([10.5, 11.25]).__next__)
     log.write(StateChanged("a", {"n": float("inf"), ("k",): Table()}))
     log.write(BranchesFinished("j", (ParallelFlowResult("b", False, {"n": 1}, "bad", "OSError"),)))
     first, second = map(strict, path.read_text().splitlines())
     log.close()
-    assert first == {"type": "StateChanged", "node": "a", "state": {"n": "inf", "('k',)": {"a": 1}}}
+    state = {"n": "inf", "('k',)": {"a": 1}}
+    assert first == {"seq": 1, "time": 10.5, "type": "StateChanged", "node": "a", "state": state}
+    assert (second["seq"], second["time"]) == (2, 11.25)
     branch = second["results"][0]
     assert (branch["branch"], branch["success"], branch["state"], branch["error"]) == ("b", False, {"n": 1}, "bad")
 
@@ -192,19 +198,34 @@ def test_without_a_path_no_event_is_written() -> None:
     assert (stdout.getvalue(), stdout.closed) == ("", False)
 
 
-@pytest.mark.parametrize(
-    ("choice", "quiet", "wanted"), [("plain", False, True), ("plain", True, False), ("off", False, False)]
-)
-def test_progress_is_a_choice(choice: str, quiet: bool, wanted: bool) -> None:
-    """-q outranks it."""
-    assert outlet.progress_wanted(choice, quiet) is wanted
+def test_progress_is_written_at_most_once_a_second() -> None:
+    """However often a view looks; the first look of the next section is written again."""
+    stdout = io.StringIO()
+    log = outlet.EventLog("-", stdout)
+    for seconds in (0.2, 0.4, 1.0, 1.15, 2.0, 2.06, 2.2, 0.2, 0.4):
+        log.write(Progress(seconds, (), ()))
+    assert [strict(line)["seconds"] for line in stdout.getvalue().splitlines()] == [0.2, 1.15, 2.06, 0.2]
+    assert [strict(line)["seq"] for line in stdout.getvalue().splitlines()] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(("terminal", "ci", "wanted"), [(True, "", True), (True, "1", False), (False, "", False)])
-def test_auto_means_that_somebody_sits_there(
-    terminal: bool, ci: str, wanted: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A terminal, and not that of a build machine."""
-    monkeypatch.setattr(os, "isatty", lambda fd: terminal and fd == 2)
-    monkeypatch.setenv("CI", ci)
-    assert outlet.progress_wanted("auto", False) is wanted
+def test_nobody_is_asked_for_progress_without_a_log() -> None:
+    """A run that nobody watches must not wake up."""
+    assert outlet.EventLog(None, io.StringIO()).progress_seconds is None
+    assert outlet.EventLog("-", io.StringIO()).progress_seconds == 1.0
+
+
+def test_what_ended_a_run_is_an_event() -> None:
+    """The cause with its consequences, or the signal."""
+    cause = NodeError("p", "run", "bad", error_type="OSError", exit_code=1)
+    failed = outlet.failure_of(WorkflowFailed(cause, [NodeError("c", "upstream", "cut")]))
+    assert failed == outlet.RunFailed("failed", "bad", "p", "run", "OSError", 1, ("c",))
+    assert outlet.failure_of(KeyboardInterrupt()).kind == "interrupted"
+    assert outlet.failure_of(BaseException()).kind == "terminated"
+    assert outlet.failure_of(OSError("disk")) == outlet.RunFailed("error", "disk")
+
+
+def test_a_status_is_written_as_the_word_that_events_use(tmp_path: Path) -> None:
+    """`done`, not the name of a class of ours."""
+    stdout = io.StringIO()
+    outlet.EventLog("-", stdout).write(RunFinished(RunResult({}, {"a": NodeFigures(Status.DONE, 0.5)})))
+    assert strict(stdout.getvalue())["result"]["nodes"]["a"]["status"] == "done"

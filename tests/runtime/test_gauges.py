@@ -5,6 +5,7 @@ from __future__ import annotations
 import harness
 import pytest
 
+from teastreams.runtime import calls
 from teastreams.runtime.gauges import Gauges, Phase
 
 
@@ -61,3 +62,53 @@ def test_what_a_child_counts_its_parent_sees() -> None:
     """).told
 
     assert told == {"moved": 77, "phase": "READING", "other": 0}
+
+
+def test_records_are_counted_beside_bytes() -> None:
+    gauges = Gauges(2)
+    gauge = gauges.gauge(1)
+    gauge.add_records(0, 3)
+    gauge.add_records(1, 5)
+    gauge.add_records(1, 1)
+
+    assert [gauge.records(fd) for fd in (0, 1, 2)] == [3, 6, 0]
+    assert [gauge.moved(fd) for fd in (0, 1, 2)] == [0, 0, 0]
+    assert gauges.gauge(0).records(1) == 0
+    gauges.close()
+
+
+def test_waiting_is_added_up_by_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait that still lasts is in it; one for the verdict is no waiting for bytes."""
+    clock = [10.0]
+    monkeypatch.setattr(calls.table, "monotonic", lambda: clock[0])
+    gauges = Gauges(1)
+    gauge = gauges.gauge(0)
+    for phase, fd, seconds in [(Phase.READING, 0, 2.0), (Phase.WRITING, 2, 0.5), (Phase.WRITING, 1, 1.0)]:
+        gauge.begin(phase, fd)
+        clock[0] += seconds
+        gauge.end()
+        clock[0] += 100.0
+    gauge.begin(Phase.VERDICT, 0)
+    clock[0] += 7.0
+    assert gauge.waited_seconds(0) == 2.0
+    gauge.end()
+    gauge.begin(Phase.READING, 0)
+    clock[0] += 3.0
+
+    assert [gauge.waited_seconds(fd) for fd in (0, 1, 2)] == [5.0, 1.0, 0.5]
+    assert (gauge.phase, gauge.phase_fd) == (Phase.READING, 0)
+    gauge.end()
+    assert (gauge.waited_seconds(0), gauge.phase) == (5.0, Phase.OWN_CODE)
+    gauges.close()
+
+
+def test_readers_of_a_fan_out_have_slots_behind_those_of_the_workers() -> None:
+    """Nobody writes into another one's."""
+    gauges = Gauges(2, 2)
+    gauges.sink(0).show(5, 4, 3)
+    gauges.sink(1).show(50, 40, 30)
+    gauges.gauge(1).add(2, 9)
+
+    assert [(each.delivered, each.held, each.dropped) for each in map(gauges.sink, (0, 1))] == [(5, 4, 3), (50, 40, 30)]
+    assert [gauges.gauge(0).moved(fd) for fd in (0, 1, 2)] == [0, 0, 0]
+    gauges.close()

@@ -60,6 +60,7 @@ def _add_looking(commands: Any) -> None:
     graph = commands.add_parser("graph", help="draw a workflow; nothing of it is executed")
     graph.add_argument("file", metavar="FILE")
     graph.add_argument("--format", choices=tuple(FORMATS), default="text", help="text unless given")
+    commands.add_parser("schema", help="print a JSON Schema of workflow documents, for editors")
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:

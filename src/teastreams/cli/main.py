@@ -1,4 +1,4 @@
-"""`teastreams run | resume | validate | graph`: from arguments to an exit code.
+"""`teastreams run | resume | validate | graph | schema`: from arguments to an exit code.
 
 | exit | meaning |
 |---|---|
@@ -14,19 +14,24 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import shlex
 import signal
 import sys
+from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import IO, Any, Callable, Optional, Sequence
 
 from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
-from teastreams.cli import outlet
+from teastreams.cli import outlet, reporting
 from teastreams.cli.arguments import UsageError, command_line, given_state
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
+from teastreams.workflow.json_schema import json_schema
 
 FINISHED, FAILED, INVALID, PAUSED, LATE, NOT_NOW, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 5, 75, 130, 143
 
@@ -84,6 +89,11 @@ def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
     return FINISHED
 
 
+def _schema(_options: argparse.Namespace, stdout: IO[str]) -> int:
+    outlet.write_result(json.dumps(json_schema(), indent=2), None, stdout)
+    return FINISHED
+
+
 def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
     app = YAMLEngine().load_from_file(options.file).compile().with_streams(stdout=stdout)
     _refuse_shared_streams(app, options)
@@ -94,29 +104,49 @@ def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
     if options.command == "resume":
         if keeper is None:
             raise UsageError("resume needs --checkpoint DB, the file that the run was given")
-        events = app.resume_stream(keeper, state, checkpoint_id=options.id, echo_output=not options.quiet)
+        begin = partial(app.resume_stream, keeper, state, checkpoint_id=options.id, echo_output=False)
     else:
-        events = app.stream(state, checkpointer=keeper, echo_output=not options.quiet)
-    return _finish(_watched(events, options, stdout), options, stdout, app.binds("stdout"))
+        begin = partial(app.stream, state, checkpointer=keeper, echo_output=False)
+    return _finish(_watched(begin, options, stdout), options, stdout, app.binds("stdout"))
 
 
-def _watched(events: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
-    """Walk the events to the last one, telling those who want to know."""
+def _watched(begin: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
+    """Walk the events to the last one, telling those who want to know; show the figures, however it ends."""
     log = outlet.EventLog(options.events, stdout)
-    progress = outlet.progress_wanted(options.progress, options.quiet)
+    reporter = reporting.reporter(options.progress, options.quiet, os.environ)
+    asked = [reporter.progress_seconds, log.progress_seconds, reporting.PLAIN_SECONDS if options.verbose else None]
+    events = begin(progress_seconds=min((each for each in asked if each is not None), default=None))
+    try:
+        result = _walked(events, log, reporter)
+    except BaseException as error:
+        reporter.close()
+        with suppress(outlet.CannotWrite):  # what ended the run is told, and goes before a full disk
+            log.write(outlet.failure_of(error))
+        if isinstance(error, WorkflowFailed) and isinstance(error.result, RunResult):
+            _show_figures(error.result, reporter, options)
+        raise
+    finally:
+        reporter.close()
+        log.close()
+    _show_figures(result, reporter, options)
+    return result
+
+
+def _walked(events: Any, log: outlet.EventLog, reporter: reporting.Reporter) -> RunResult:
     try:
         for event in events:
             log.write(event)
-            if progress:
-                outlet.show_progress(event)
+            reporter.show(event)
             if isinstance(event, RunFinished):
-                if options.verbose:
-                    outlet.show_figures(event)
                 return event.result
     finally:
         events.close()
-        log.close()
     raise RuntimeError("a run ended without its last event")
+
+
+def _show_figures(result: RunResult, reporter: reporting.Reporter, options: argparse.Namespace) -> None:
+    if options.verbose or isinstance(reporter, reporting.Live):
+        reporting.show_summary(result)
 
 
 def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str], stdout_taken: bool) -> int:
@@ -158,6 +188,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
     "resume": _run,
     "validate": _validate,
     "graph": _graph,
+    "schema": _schema,
 }
 
 

@@ -12,14 +12,19 @@ import math
 import os
 import sys
 import tempfile
+import time
 from contextlib import contextmanager, suppress
+from enum import Enum
 from typing import IO, Any, Callable, Iterator, Mapping, Optional
 
-from teastreams.core.events import NodeFinished, NodeStarted
-from teastreams.engine.results import RunFinished, RunResult
+from teastreams.core.events import Progress
+from teastreams.errors import WorkflowFailed
 
 ESCAPED = "backslashreplace"
 """Half a surrogate pair is no UTF-8; what Python writes for it instead is JSON's own escape of it."""
+
+PROGRESS_SECONDS = 1.0
+"""How often a log of events has `Progress`."""
 
 
 class CannotWrite(Exception):
@@ -156,20 +161,47 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-class EventLog:
-    """Writes every event as one JSON line: its type, then its fields. A reader that has left is no error."""
+@dataclasses.dataclass(frozen=True)
+class RunFailed:
+    """The last line of a log of events when the run did not come to its end.
 
-    def __init__(self, path: Optional[str], stdout: IO[str]) -> None:
+    `kind` is failed (a node did), interrupted or terminated (a signal), or error; `message` says more. `node`, `phase`,
+    `error_type` and `exit_code` are those of the cause, `collateral` names the nodes that ended because of it, `result`
+    is the run as far as it came.
+    """
+
+    kind: str
+    message: str
+    node: str = ""
+    phase: str = ""
+    error_type: str = ""
+    exit_code: Optional[int] = None
+    collateral: tuple[str, ...] = ()
+    result: Any = None
+
+
+class EventLog:
+    """Writes every event as one JSON line: `seq`, `time`, `type`, then its fields. A reader that has left is no error.
+
+    `seq` counts from 1, `time` is wall clock in seconds since 1970; `Progress` is written at most once a second.
+    """
+
+    def __init__(self, path: Optional[str], stdout: IO[str], clock: Callable[[], float] = time.time) -> None:
         self._own = path not in (None, "-")
         self._file: Optional[IO[str]] = None
+        self._clock, self._count = clock, 0
+        self._progress_at = -PROGRESS_SECONDS
+        self.progress_seconds = None if path is None else PROGRESS_SECONDS
         if path is not None:
             self._file = _opened(path) if self._own else stdout
 
     def write(self, event: Any) -> None:
         """Append one event; CannotWrite when the disk is full."""
-        if self._file is None:
+        if self._file is None or self._is_too_soon(event):
             return
-        line = json.dumps({"type": type(event).__name__, **_fields(event)}, ensure_ascii=False, allow_nan=False)
+        self._count += 1
+        head = {"seq": self._count, "time": round(self._clock(), 6), "type": type(event).__name__}
+        line = json.dumps({**head, **_fields(event)}, ensure_ascii=False, allow_nan=False)
         try:
             self._file.write(line + "\n")
             self._file.flush()
@@ -178,12 +210,34 @@ class EventLog:
         except OSError as error:
             raise CannotWrite(f"the events cannot be written: {error.strerror}") from error
 
+    def _is_too_soon(self, event: Any) -> bool:
+        """A view may look more often than a log should grow. An earlier second is another section's."""
+        if not isinstance(event, Progress):
+            return False
+        # A tenth of patience: a timer that is a little early must not cost every second line.
+        if 0 <= event.seconds - self._progress_at < 0.9 * PROGRESS_SECONDS:
+            return True
+        self._progress_at = event.seconds
+        return False
+
     def close(self) -> None:
         """Close the file, unless it is stdout. Nothing is written after that."""
         file, self._file = self._file, None
         if file is not None and self._own:
             with suppress(OSError):  # every line was flushed, or its failure told
                 file.close()
+
+
+def failure_of(error: BaseException) -> RunFailed:
+    """What ended a run before its end, as the last event of its log."""
+    if isinstance(error, WorkflowFailed):
+        cause = error.primary
+        names = tuple(each.node for each in error.collateral)
+        return RunFailed(
+            "failed", cause.message, cause.node, cause.phase, cause.error_type, cause.exit_code, names, error.result
+        )
+    kind = "interrupted" if isinstance(error, KeyboardInterrupt) else "error" if isinstance(error, Exception) else ""
+    return RunFailed(kind or "terminated", str(error))
 
 
 def _opened(path: str) -> IO[str]:
@@ -199,34 +253,8 @@ def _fields(value: Any) -> Any:
 
 
 def _as_fields(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name.lower()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     return dict(value) if isinstance(value, Mapping) else _text(value)
-
-
-def progress_wanted(choice: str, quiet: bool) -> bool:
-    """Lines of progress? `auto` means: when somebody sits at a terminal."""
-    if quiet or choice == "off":
-        return False
-    return choice == "plain" or (os.isatty(2) and not os.environ.get("CI"))
-
-
-def show_progress(event: Any) -> None:
-    """One line for the beginning and the end of each node."""
-    if isinstance(event, NodeStarted):
-        say(f"{event.node}: started" + (f" (pid {event.pid})" if event.pid else ""))
-    elif isinstance(event, NodeFinished):
-        say(f"{event.node}: {event.status} after {event.seconds:.2f} s")
-
-
-def show_figures(event: RunFinished) -> None:
-    """What every node and channel did, at the end."""
-    result: RunResult = event.result
-    for name, node in result.nodes.items():
-        say(f"{name}: {node.status.value}, {node.seconds:.2f} s")
-    for name, channel in result.channels.items():
-        shares = ", ".join(
-            f"{node} {each.bytes} B" + (f" ({each.dropped_records} records dropped)" if each.dropped_records else "")
-            for node, each in channel.consumers.items()
-        )
-        say(f"channel {name}: {channel.bytes} B; {shares}")

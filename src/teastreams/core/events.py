@@ -139,6 +139,11 @@ class Progress:
     channels: tuple[ChannelProgress, ...]
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """The run is about to wait. Only who drives a run in steps is told; no view of a run shows it."""
+
+
 RunEvent = Union[
     NodeStarted,
     NodeFinished,
@@ -149,4 +154,5 @@ RunEvent = Union[
     StateChanged,
     Warned,
     Progress,
+    Waiting,
 ]

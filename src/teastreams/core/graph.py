@@ -175,7 +175,8 @@ class Graph:
     """A whole declaration. `file` is the document's name ("" for a graph built in Python).
 
     `strategy_given` says whether the settings named a strategy at all: in Python `streams=` is the opt-in and
-    implies process, in YAML a thread strategy with streams is a mistake to report.
+    implies process, in YAML a thread strategy with streams is a mistake to report. `fed` names the channels that
+    the caller writes instead of a node, `opened` those that the caller reads and no node has to.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -187,6 +188,8 @@ class Graph:
     streams_optional: bool = True
     variables: Mapping[str, Any] = field(default_factory=dict)
     positions: Mapping[str, Position] = field(default_factory=dict)
+    fed: frozenset[str] = frozenset()
+    opened: frozenset[str] = frozenset()
 
     def node(self, name: str) -> Node:
         """The node of that name; KeyError if there is none."""

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Optional
 
 from teastreams.core.endings import HELD_OPEN, SIGPIPE, SINK_REASONS, Ending, How, SinkEnd, describe
-from teastreams.core.plan import OUTSIDE, Channel, SectionPlan
+from teastreams.core.plan import OUTSIDE, Channel, SectionPlan, feed_name
 
 
 class Status(Enum):
@@ -59,7 +59,9 @@ class Judge:
     """Settles statuses and verdicts of one section from facts. Pure; once settled, a status never changes.
 
     The facts: how workers ended, how fan-out workers finished with consumers, which standard streams were `closed` by
-    the node itself, and which nodes are `leaving` (have reported, with input unread, and not exited yet).
+    the node itself, and which nodes are `leaving` (have reported, with input unread, and not exited yet). Of channels
+    that the caller writes: which are `feeding` still, and why a feed failed. A lent end, which we do not write, counts
+    as well.
     """
 
     plan: SectionPlan
@@ -67,6 +69,8 @@ class Judge:
     sinks: dict[tuple[str, str], SinkEnd] = field(default_factory=dict)
     closed: set[tuple[str, int]] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)
+    feeding: set[str] = field(default_factory=set)
+    feed_failures: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, Status] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
@@ -79,6 +83,8 @@ class Judge:
         """Draw every conclusion from the facts so far; returns the nodes whose verdict is new."""
         for sink in self.sinks:
             self._noticed.setdefault(sink, len(self.endings))
+        for channel in self.feed_failures:
+            self._noticed.setdefault((OUTSIDE, channel), len(self.endings))
         known = set(self.verdicts)
         changed = True
         while changed:
@@ -92,6 +98,10 @@ class Judge:
         for name in self._open:
             self.statuses.setdefault(name, Status.TAINTED if name in self.endings else Status.CANCELLED)
             self.verdicts.setdefault(name, Verdict(False, name, NO_VOUCHER))
+
+    def verdict_outside(self, channel: str) -> Optional[Verdict]:
+        """What the caller, as a reader of the channel, is told at its end; None while nobody knows."""
+        return self._verdict_on(self.plan.channels[channel], OUTSIDE)
 
     def doomed(self) -> frozenset[str]:
         """Nodes still running that should end: told of a failure, or writing to nobody because a reader failed."""
@@ -144,12 +154,19 @@ class Judge:
 
     def _verdict(self, name: str) -> Optional[Verdict]:
         channel = self._input(name)
-        if channel is None:
-            return ALL_WELL
-        above = ALL_WELL if channel.producer == OUTSIDE else self._above(channel)
+        return ALL_WELL if channel is None else self._verdict_on(channel, name)
+
+    def _verdict_on(self, channel: Channel, name: str) -> Optional[Verdict]:
+        """For one reader: a member, or the caller."""
+        above = self._fed(channel.name) if channel.producer == OUTSIDE else self._above(channel)
         if channel.fanout and (above is None or above.well):
             return self._delivery(channel, name, above)
         return above
+
+    def _fed(self, channel: str) -> Optional[Verdict]:
+        if channel in self.feed_failures:
+            return Verdict(False, feed_name(channel), self.feed_failures[channel])
+        return None if channel in self.feeding else ALL_WELL
 
     def _above(self, channel: Channel) -> Optional[Verdict]:
         """The verdict on what the producer wrote: it and all above it must have ended, and well.
@@ -286,13 +303,14 @@ class Judge:
 
     def _faults(self) -> dict[str, str]:
         """What no status shows: fan-out workers that died or broke a promise, producers whose stream was held open."""
-        faults: dict[str, str] = {}
+        faults = {feed_name(channel): reason for channel, reason in self.feed_failures.items()}
         for (name, node), end in self.sinks.items():
             channel = self.plan.channels[name]
             if end is SinkEnd.HELD:
                 faults.setdefault(channel.producer, HELD_OPEN)
             elif end in SINK_REASONS:
-                faults.setdefault(channel.fanout or name, f"towards {node!r}: {SINK_REASONS[end]}")
+                reader = repr(node) if node else "the caller"
+                faults.setdefault(channel.fanout or name, f"towards {reader}: {SINK_REASONS[end]}")
         for name, ending in self.endings.items():
             if ending.held and name in self.plan.inputs:
                 faults.setdefault(self.plan.producer_of(name), HELD_OPEN)
@@ -336,6 +354,9 @@ class Judge:
             for (channel, node), end in self.sinks.items()
             if end in SINK_REASONS and self.plan.channels[channel].fanout == name
         ]
+        fed = [self._noticed[OUTSIDE, channel] for channel in self.feed_failures if feed_name(channel) == name]
+        if fed:
+            return fed[0], False
         ending = self.endings.get(name)
         own = (ending.order if ending is not None else len(self.endings), True)
         return min([(noticed, False) for noticed in sinks], default=own)

@@ -129,21 +129,34 @@ def fanout_name(channel: str) -> str:
     return f"fan-out of {channel!r}"
 
 
+def feed_name(channel: str) -> str:
+    """What the caller as the writer of a channel is called in reports."""
+    return f"feed of {channel!r}"
+
+
 def plan_section(
-    members: Sequence[Member], settings: StreamSettings, external: frozenset[str] = frozenset()
+    members: Sequence[Member],
+    settings: StreamSettings,
+    external: frozenset[str] = frozenset(),
+    opened: frozenset[str] = frozenset(),
 ) -> SectionPlan:
-    """The plan of one section. `external` names channels of which the caller holds the missing end."""
+    """The plan of one section.
+
+    `external` names channels of which the caller holds the missing end, `opened` those that the caller reads, alone or
+    beside their readers among the members.
+    """
     declared = {name: config or NodeStreamsConfig() for name, config in members}
     bound = _bound(declared)
     streams = {node: _with_bound(node, config, bound) for node, config in declared.items()}
     producers = {name: (node, fd) for node, config in streams.items() for name, fd in _written(config)}
     inputs = {node: config.stdin for node, config in streams.items() if config.stdin is not None}
     names = [name for config in streams.values() for name in config.channels]
-    sinks = _sink_names(inputs, names)
+    sinks = _sink_names(inputs, names, opened)
     channels: dict[str, Channel] = {}
     for name in dict.fromkeys(names):
+        readers = [node for node, channel in inputs.items() if channel == name]
         outside = name in external or name in bound.values()
-        readers = [node for node, channel in inputs.items() if channel == name] or [OUTSIDE] * outside
+        readers += [OUTSIDE] * (name in opened or (outside and not readers))
         channels[name] = _channel(name, producers.get(name, (OUTSIDE, 1)), readers, streams, settings, sinks)
     order = in_stream_order(streams, {node: channels[name].producer for node, name in inputs.items()})
     return SectionPlan(
@@ -181,12 +194,15 @@ def _written(config: NodeStreamsConfig) -> tuple[tuple[str, int], ...]:
     return tuple((name, fd) for name, fd in pairs if name is not None)
 
 
-def _sink_names(inputs: Mapping[str, str], channels: Sequence[str]) -> dict[str, str]:
-    """What the pipe from a fan-out worker to each consumer would be called."""
+def _sink_names(
+    inputs: Mapping[str, str], channels: Sequence[str], opened: Collection[str]
+) -> dict[tuple[str, str], str]:
+    """What the pipe from a fan-out worker to each (channel, consumer) would be called."""
     taken, names = set(channels), {}
-    for node, channel in inputs.items():
-        names[node] = _unused(f"{channel}>{node}", taken)
-        taken.add(names[node])
+    readers = [(channel, node) for node, channel in inputs.items()]
+    for channel, node in (*readers, *((channel, OUTSIDE) for channel in dict.fromkeys(channels) if channel in opened)):
+        names[channel, node] = _unused(f"{channel}>{node}", taken)
+        taken.add(names[channel, node])
     return names
 
 
@@ -203,12 +219,14 @@ def _channel(
     readers: Sequence[str],
     streams: Mapping[str, NodeStreamsConfig],
     settings: StreamSettings,
-    sinks: Mapping[str, str],
+    sinks: Mapping[tuple[str, str], str],
 ) -> Channel:
     fanout = None
     if len(readers) > 1 or any(_wants_policy(streams.get(node), settings) for node in readers):
         fanout = _unused(fanout_name(name), streams)
-    consumers = tuple(_consumer(node, sinks[node] if fanout else name, streams.get(node), settings) for node in readers)
+    consumers = tuple(
+        _consumer(node, sinks[name, node] if fanout else name, streams.get(node), settings) for node in readers
+    )
     return Channel(name, *producer, name, consumers, fanout)
 
 

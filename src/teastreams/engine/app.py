@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import asdict, replace
-from typing import IO, Any, Iterator, Mapping, Optional, Union
+from functools import partial
+from typing import IO, Any, AsyncIterator, Iterator, Mapping, Optional, Union
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer
 from teastreams.core import drawing
@@ -18,15 +19,19 @@ from teastreams.core.events import RunEvent
 from teastreams.core.flow import Call, Flow, Step, flow_of, nodes_in
 from teastreams.core.graph import Graph
 from teastreams.core.merge import ParallelFlowResult, ParallelResults
+from teastreams.engine.ends import ends_of, new_tap
+from teastreams.engine.handle import RunHandle
 from teastreams.engine.results import Pause, RunFinished, RunResult, as_dicts, last_dict
 from teastreams.engine.scheduler import Scheduler, echo
 from teastreams.errors import WorkflowFailed
 from teastreams.runtime import calls
 from teastreams.runtime.channels import StreamDirection, StreamRegistry
 from teastreams.runtime.outside import OWN_STREAMS
+from teastreams.runtime.supervision.outside import Outside
 
 Stream = Union[int, IO[Any]]
 _STATE, _WAITING = "state", "waiting"
+Feeds = Mapping[str, Any]
 
 
 class CompiledGraph:
@@ -64,18 +69,20 @@ class CompiledGraph:
         *,
         checkpointer: Optional[Checkpointer] = None,
         echo_output: bool = True,
+        feed: Optional[Feeds] = None,
     ) -> RunResult:
         """Run to the end, or to the next interrupt, and return the `RunResult`.
 
         `state` is copied, one level deep. Output of nodes that is no channel goes to stderr unless `echo_output` is
-        False.
+        False. `feed` maps each channel that the caller writes (`compile(feed=...)`) to an iterable of bytes or str, or
+        a file; what it raises fails the run, by name.
 
         Raises:
             WorkflowFailed: a node failed; the cause first, the consequences after it.
             LimitError, PlatformError: this machine cannot run it now; nothing was left behind.
             KeyboardInterrupt: Ctrl-C, after an ordered stop of every node.
         """
-        return self._last(self._begin(state, checkpointer), echo_output)
+        return self._last(self._begin(state, checkpointer, feed), echo_output)
 
     def stream(
         self,
@@ -84,6 +91,7 @@ class CompiledGraph:
         checkpointer: Optional[Checkpointer] = None,
         echo_output: bool = True,
         progress_seconds: Optional[float] = None,
+        feed: Optional[Feeds] = None,
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         """Run and yield typed events as they happen; the last one is `RunFinished`.
 
@@ -91,7 +99,7 @@ class CompiledGraph:
         `progress_seconds`, a `Progress` event comes that often while workers run, and records are counted; without it
         nobody is woken up to look. Raises as `run` does, ValueError for a `progress_seconds` that is not above 0.
         """
-        return self._handed_over(self._begin(state, checkpointer), echo_output, progress_seconds)
+        return self._handed_over(self._begin(state, checkpointer, feed), echo_output, progress_seconds)
 
     def invoke(
         self,
@@ -99,6 +107,7 @@ class CompiledGraph:
         *,
         checkpointer: Optional[Checkpointer] = None,
         echo_output: bool = True,
+        feed: Optional[Feeds] = None,
     ) -> Iterator[dict[str, Any]]:
         """Run and yield dict events, ending in {"type": "final", "state": ...}.
 
@@ -106,7 +115,7 @@ class CompiledGraph:
         whose "exception" is the `WorkflowFailed` that `run` would have raised.
         """
         try:
-            for event in self.stream(state, checkpointer=checkpointer, echo_output=echo_output):
+            for event in self.stream(state, checkpointer=checkpointer, echo_output=echo_output, feed=feed):
                 if isinstance(event, RunFinished):
                     yield last_dict(event.result)
                 else:
@@ -127,12 +136,13 @@ class CompiledGraph:
         *,
         checkpoint_id: Optional[str] = None,
         echo_output: bool = True,
+        feed: Optional[Feeds] = None,
     ) -> RunResult:
         """Go on from a checkpoint, the newest one unless `checkpoint_id` is given, with `update` merged into the state.
 
         Raises what `run` raises, and `CheckpointError` when there is none or it belongs to another workflow.
         """
-        return self._last(self._again(checkpointer, update, checkpoint_id), echo_output)
+        return self._last(self._again(checkpointer, update, checkpoint_id, feed), echo_output)
 
     def resume_stream(
         self,
@@ -142,9 +152,10 @@ class CompiledGraph:
         checkpoint_id: Optional[str] = None,
         echo_output: bool = True,
         progress_seconds: Optional[float] = None,
+        feed: Optional[Feeds] = None,
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         """`resume`, told as it happens, as `stream` tells `run`."""
-        return self._handed_over(self._again(checkpointer, update, checkpoint_id), echo_output, progress_seconds)
+        return self._handed_over(self._again(checkpointer, update, checkpoint_id, feed), echo_output, progress_seconds)
 
     def draw(self, format: str = "text") -> str:  # noqa: A002  what it is called everywhere else
         """The workflow as a drawing: "text", "mermaid" (a flowchart) or "dot" (Graphviz).
@@ -154,20 +165,76 @@ class CompiledGraph:
         """
         return drawing.draw(self.graph, format)
 
+    def start(
+        self,
+        state: Optional[Mapping[str, Any]] = None,
+        *,
+        checkpointer: Optional[Checkpointer] = None,
+        echo_output: bool = True,
+        feed: Optional[Feeds] = None,
+    ) -> RunHandle:
+        """A run in the caller's hand, to read its channels while it goes on: `with app.start(state) as run:`.
+
+        Everything is checked here; the run begins with the first call that reads, asks or waits. WorkflowError when a
+        channel that the caller writes is not in `feed`.
+        """
+        return self._handle(self._begin(state, checkpointer, feed, stepwise=True, can_read=True), echo_output)
+
+    async def arun(
+        self,
+        state: Optional[Mapping[str, Any]] = None,
+        *,
+        checkpointer: Optional[Checkpointer] = None,
+        echo_output: bool = True,
+        feed: Optional[Feeds] = None,
+    ) -> RunResult:
+        """`run` under asyncio: the event loop goes on while workers work. Cancelling the task ends the run in order.
+
+        Plain nodes, branches in threads and feeds run in the event loop's thread and hold it meanwhile.
+        """
+        from teastreams.engine.asynchronous import result_of  # asyncio is loaded only by who uses it
+
+        return await result_of(self._handle(self._begin(state, checkpointer, feed, stepwise=True), echo_output))
+
+    def astream(
+        self,
+        state: Optional[Mapping[str, Any]] = None,
+        *,
+        checkpointer: Optional[Checkpointer] = None,
+        echo_output: bool = True,
+        feed: Optional[Feeds] = None,
+    ) -> AsyncIterator[Union[RunEvent, RunFinished]]:
+        """`stream` under asyncio: `async for event in app.astream(state)`. Closing the generator ends every node."""
+        from teastreams.engine.asynchronous import events_of
+
+        return events_of(self._handle(self._begin(state, checkpointer, feed, stepwise=True), echo_output))
+
     @property
     def workflow_hash(self) -> str:
         """Names the shape of the workflow: a checkpoint is resumed only into the shape that wrote it."""
         text = repr([(type(step).__name__, tuple(nodes_in((step,)))) for step in self.flow])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _begin(self, state: Optional[Mapping[str, Any]], checkpointer: Optional[Checkpointer]) -> _Run:
+    def _begin(
+        self,
+        state: Optional[Mapping[str, Any]],
+        checkpointer: Optional[Checkpointer],
+        feed: Optional[Feeds],
+        stepwise: bool = False,
+        can_read: bool = False,
+    ) -> _Run:
         place = Checkpoint(
             secrets.token_hex(8), 0, "", "after", self.workflow_hash, {_STATE: dict(state or {}), _WAITING: {}}
         )
-        return _Run(self, checkpointer or self._checkpointer, place, {})
+        outside = ends_of(self.graph, self.flow, feed, can_read)
+        return _Run(self, checkpointer or self._checkpointer, place, {}, outside, stepwise)
 
     def _again(
-        self, checkpointer: Optional[Checkpointer], update: Optional[Mapping[str, Any]], checkpoint_id: Optional[str]
+        self,
+        checkpointer: Optional[Checkpointer],
+        update: Optional[Mapping[str, Any]],
+        checkpoint_id: Optional[str],
+        feed: Optional[Feeds],
     ) -> _Run:
         keeper = checkpointer or self._checkpointer
         if keeper is None:
@@ -178,7 +245,11 @@ class CompiledGraph:
                 f"checkpoint {record.checkpoint_id} belongs to another version of this workflow; "
                 "resume it with the document it was written by, or start a new run"
             )
-        return _Run(self, keeper, record, dict(update or {}))
+        outside = ends_of(self.graph, self.flow[record.step :], feed, can_read=False)
+        return _Run(self, keeper, record, dict(update or {}), outside)
+
+    def _handle(self, run: _Run, echo_output: bool) -> RunHandle:
+        return RunHandle(self._handed_over(run, echo_output), run.scheduler, partial(new_tap, self.graph, self.flow))
 
     def _last(self, run: _Run, echo_output: bool) -> RunResult:
         for event in run.events():
@@ -209,11 +280,19 @@ class _Run:
     """One run of one compiled graph: where it is, and how it ends."""
 
     def __init__(
-        self, app: CompiledGraph, checkpointer: Optional[Checkpointer], place: Checkpoint, update: dict[str, Any]
+        self,
+        app: CompiledGraph,
+        checkpointer: Optional[Checkpointer],
+        place: Checkpoint,
+        update: dict[str, Any],
+        outside: Outside,
+        stepwise: bool = False,
     ) -> None:
         self._app, self._checkpointer, self._place = app, checkpointer, place
         state = {**place.state[_STATE], **update}
-        self.scheduler = Scheduler(app.graph, state, place.run_id, own_streams=app.own_streams)
+        self.scheduler = Scheduler(
+            app.graph, state, place.run_id, own_streams=app.own_streams, outside=outside, stepwise=stepwise
+        )
         self.scheduler.waiting = _results_from(place.state[_WAITING])
         self._started = calls.table.monotonic()
 

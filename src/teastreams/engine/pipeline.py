@@ -25,12 +25,15 @@ def pipeline(
     parallel_config: Optional[ParallelConfig] = None,
     checkpointer: Optional[Checkpointer] = None,
     name: str = "",
+    stdin: Optional[str] = None,
+    stdout: Optional[str] = None,
 ) -> CompiledGraph:
     """Join functions stdout to stdin and return the chain ready to run.
 
     A stage is a function, or `(name, function)`; a list of strings is the argv of a program, and may be named
     likewise. A stage without a name is called as its function or its program; the second of the same name gets "_2".
-    A single stage is a plain node.
+    `stdin` names the channel into the first stage, which the caller then feeds (`run(feed={...})`), `stdout` the one
+    out of the last, which the caller then reads (`start().open(...)`). A single stage with neither is a plain node.
 
     Raises:
         WorkflowError: there is no stage, one is neither of these, or the graph is refused by its compile step.
@@ -39,12 +42,13 @@ def pipeline(
     graph = StateGraph(parallel_config=parallel_config, name=name)
     names = [each for each, _work in named]
     channels = [f"{source}>{target}" for source, target in zip(names, names[1:])]
-    for (stage, work), stdin, stdout in zip(named, [None, *channels], [*channels, None]):
-        _add(graph, stage, work, {"stdin": stdin, "stdout": stdout})
+    for (stage, work), above, below in zip(named, [stdin, *channels], [*channels, stdout]):
+        _add(graph, stage, work, {"stdin": above, "stdout": below})
     for source, target in zip(names, names[1:]):
         graph.add_edge(source, target)
     graph.set_entry_point(names[0]).set_finish_point(names[-1])
-    return graph.compile(checkpointer=checkpointer)
+    fed, read = ([end] if end is not None else [] for end in (stdin, stdout))
+    return graph.compile(checkpointer=checkpointer, feed=fed, read=read)
 
 
 def _add(graph: StateGraph, name: str, work: Work, ends: Mapping[str, Optional[str]]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional
 
 from teastreams.core.events import BranchesFinished, NodeFinished, NodeOutput, NodeStarted, RunEvent, StateChanged
+from teastreams.engine.summary import summary
 from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures
 
 
@@ -37,6 +38,15 @@ class RunResult:
     pause: Optional[Pause] = None
     checkpoint_id: Optional[str] = None
     run_id: str = ""
+
+    def summary(self) -> str:
+        """The figures as text: per node its end, time, CPU and peak memory; per channel and reader what it moved.
+
+        Sizes in binary units, times in seconds, minutes or hours. `waited` is the time blocked on writing or starved
+        of input; "?" is a figure that nobody could tell, "~" a sampled one, "-" one that does not apply. Records are
+        counted only when progress was asked for.
+        """
+        return summary(self.nodes, self.channels, self.duration)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ a plain node's own exception keeps its type and traceback.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence
 
@@ -39,6 +39,8 @@ from teastreams.runtime import calls
 from teastreams.runtime.node.ending import BranchFailed, error_text
 from teastreams.runtime.outside import OWN_STREAMS
 from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures, SectionOutcome
+from teastreams.runtime.supervision.outside import Outside
+from teastreams.runtime.supervision.supervisor import Supervisor
 
 Body = Callable[[dict[str, Any]], Any]
 
@@ -46,7 +48,8 @@ Body = Callable[[dict[str, Any]], Any]
 class Scheduler:
     """Runs steps on one state. `nodes` and `channels` collect figures of everything that ran.
 
-    `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name.
+    `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name. `outside` are the
+    ends of channels that the caller feeds and reads; with `stepwise`, a `Waiting` stands before each wait.
     """
 
     def __init__(
@@ -55,13 +58,17 @@ class Scheduler:
         state: dict[str, Any],
         run_id: str = "",
         nested: bool = False,
+        *,
         own_streams: Mapping[str, int] = OWN_STREAMS,
+        outside: Optional[Outside] = None,
+        stepwise: bool = False,
     ) -> None:
+        self.outside = outside or Outside()
         self.graph, self.state, self.run_id, self._nested = graph, state, run_id, nested
         self.nodes: dict[str, NodeFigures] = {}
         self.channels: dict[str, ChannelFigures] = {}
         self.waiting: dict[str, ParallelResults] = {}
-        self._process = ProcessExecutor(own_streams)
+        self._process = ProcessExecutor(own_streams, stepwise)
         self._thread = ThreadExecutor()
 
     def report_progress(self, every_seconds: Optional[float]) -> None:
@@ -81,13 +88,13 @@ class Scheduler:
     def hands_off(self) -> Iterator[None]:
         """Give the host its signal handlers back while its own code runs between two events."""
         supervisor = self._process.current
-        try:
-            if supervisor is not None:
-                supervisor.interrupts.release()
+        with supervisor.interrupts.released() if supervisor is not None else nullcontext():
             yield
-        finally:
-            if supervisor is not None:
-                supervisor.interrupts.capture()
+
+    @property
+    def supervisor(self) -> Optional[Supervisor]:
+        """Who is at work right now; None between two steps and in a plain node."""
+        return self._process.current
 
     def take_results(self, node: str) -> Optional[ParallelResults]:
         """The results of the fan-out that joins at this node, once."""
@@ -188,7 +195,7 @@ class Scheduler:
         companions = [branch for branch in step.branches if branch.target not in step.members]
         flows = [self._member_flow(name) for name in step.members]
         flows += [self._branch_flow(branch, self.state) for branch in companions]
-        order = section_order(flows, self.graph.parallel)
+        order = section_order(flows, self.graph.parallel, outside=self.outside)
         outcome = yield from self._process.supervise(order)
         self.nodes.update(outcome.nodes)
         self.channels.update(outcome.channels)

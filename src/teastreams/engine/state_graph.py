@@ -141,9 +141,16 @@ class StateGraph:
         checkpointer: Optional[Checkpointer] = None,
         interrupt_before: Sequence[str] = (),
         interrupt_after: Sequence[str] = (),
+        feed: Sequence[str] = (),
+        read: Sequence[str] = (),
     ) -> CompiledGraph:
-        """Check everything and return the workflow ready to run; `WorkflowError` lists every problem at once."""
+        """Check everything and return the workflow ready to run; `WorkflowError` lists every problem at once.
+
+        `feed` names channels that no node writes, because the caller does (`run(feed={...})`); `read` names channels
+        that no node has to read, because the caller does (`start().open(...)`).
+        """
         graph = _with_interrupts(self.graph, interrupt_before, interrupt_after)
+        graph = replace(graph, fed=frozenset(feed), opened=frozenset(read))
         checked = StateGraph.from_graph(graph)
         problems = checked.problems()
         if problems:

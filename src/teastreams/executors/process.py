@@ -31,6 +31,7 @@ from teastreams.runtime.preflight import pipe_bytes, preflight
 from teastreams.runtime.supervision.accounts import EXIT_CODE
 from teastreams.runtime.supervision.figures import NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.order import Job, Order
+from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor
 
 
@@ -40,11 +41,12 @@ class ProcessExecutor:
     `current` is the supervisor at work, for whoever must hand signals back to the host between two events. `errors`
     holds the whole error of each flow that failed last time, causes before consequences; a result carries only its
     text. `figures` holds what is known of every flow that ran. `progress_seconds` asks for `Progress` events.
-    `own_streams` are the descriptors of the caller that streams bound to "-" stand for.
+    `own_streams` are the descriptors of the caller that streams bound to "-" stand for. `stepwise`: its events hold a
+    `Waiting` before each wait.
     """
 
-    def __init__(self, own_streams: Mapping[str, int] = OWN_STREAMS) -> None:
-        self.own_streams = own_streams
+    def __init__(self, own_streams: Mapping[str, int] = OWN_STREAMS, stepwise: bool = False) -> None:
+        self.own_streams, self._stepwise = own_streams, stepwise
         self._circuits = Circuits()
         self.current: Optional[Supervisor] = None
         self.errors: dict[str, NodeError] = {}
@@ -113,7 +115,7 @@ class ProcessExecutor:
         outside = OutsideEnds(order.plan, self.own_streams)
         outcome: Optional[SectionOutcome] = None
         try:
-            self.current = Supervisor(self._prepared(order, outside))
+            self.current = Supervisor(self._prepared(order, outside), self._stepwise)
             yield from self.current.run()
             outcome = self.current.outcome()
         finally:
@@ -163,13 +165,21 @@ def _opened(outside: OutsideEnds) -> Mapping[tuple[str, str], Fd]:
 
 
 def section_order(
-    branches: Sequence[BranchFlow], config: ParallelConfig, registry: Optional[StreamRegistry] = None
+    branches: Sequence[BranchFlow],
+    config: ParallelConfig,
+    registry: Optional[StreamRegistry] = None,
+    outside: Optional[Outside] = None,
 ) -> Order:
-    """What the supervisor is asked to run; everything that can be refused is refused here."""
+    """What the supervisor is asked to run; everything that can be refused is refused here.
+
+    `outside` are ends that the caller feeds and reads; those of other sections are left alone.
+    """
     known = registry or StreamRegistry()
-    lent = _lent(branches, known)
-    plan = plan_section([(branch.node_name, branch.streams) for branch in branches], config.streams, frozenset(lent))
-    _check_channels(plan, known, registry is not None)
+    own = (outside or Outside()).among(name for b in branches if b.streams for name in b.streams.channels)
+    lent = _lent(branches, known) | own.feeds.keys()
+    members = [(branch.node_name, branch.streams) for branch in branches]
+    plan = plan_section(members, config.streams, frozenset(lent), frozenset(own.taps))
+    _check_channels(plan, known, registry is not None, own)
     gated = bool(plan.channels)
     room = None if gated else config.max_workers
     preflight(plan, room, config.on_threads)
@@ -183,6 +193,7 @@ def section_order(
         max_at_once=room,
         timeout_seconds=config.streams.timeout if gated else None,
         pipe_bytes=pipe_bytes(plan, config.streams),
+        outside=own,
     )
 
 
@@ -247,11 +258,11 @@ def _given(plan: SectionPlan, registry: StreamRegistry) -> dict[tuple[str, str],
     return given
 
 
-def _check_channels(plan: SectionPlan, registry: StreamRegistry, registered: bool) -> None:
+def _check_channels(plan: SectionPlan, registry: StreamRegistry, registered: bool, outside: Outside) -> None:
     problems = [*_unknown(plan, registry)] if registered else []
     for channel in (each for each in plan.channels.values() if each.name not in plan.bound):
         live = registry.get(channel.name)
-        open_here = live is not None and live.is_open
+        open_here = channel.name in outside.feeds or (live is not None and live.is_open)
         if not channel.consumers:
             problems.append(Problem(f"channel {channel.name!r} is written by {channel.producer!r} and read by nobody"))
         elif channel.producer == OUTSIDE and not open_here:

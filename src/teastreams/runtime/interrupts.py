@@ -12,8 +12,9 @@ from __future__ import annotations
 import select
 import signal
 import threading
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
 from teastreams.errors import Interrupted
 from teastreams.runtime import calls
@@ -48,6 +49,15 @@ class Interrupts:
         if self._ends is not None:
             with signals_blocked():
                 self._give_back(self._ends)
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Code of the host runs inside, with its own handlers."""
+        try:
+            self.release()
+            yield
+        finally:
+            self.capture()
 
     def _take(self) -> None:
         with room_for("a section"):

@@ -21,6 +21,7 @@ class Loop:
     def __init__(self) -> None:
         self._set = calls.table.poll()
         self._watchers: dict[int, Ready] = {}
+        self._masks: dict[int, int] = {}
         self._deadlines: dict[Hashable, tuple[float, Callable[[], None]]] = {}
         self.peek_seconds: Optional[float] = None
         self.on_peek: Callable[[], None] = lambda: None
@@ -28,7 +29,7 @@ class Loop:
     def watch(self, fd: Fd, mask: int, ready: Ready) -> None:
         """Call `ready(events)` whenever `fd` has one of `mask`; watching again replaces mask and callback."""
         self._set.register(fd.number, mask)
-        self._watchers[fd.number] = ready
+        self._watchers[fd.number], self._masks[fd.number] = ready, mask
 
     def unwatch(self, fd: Fd) -> None:
         """Forget `fd`; harmless if it was not watched or is closed. Always before closing it."""
@@ -48,7 +49,7 @@ class Loop:
 
     def wait(self) -> None:
         """Wait once, then call back whatever is ready and whatever is due."""
-        for number, events in self._set.poll(self._timeout_seconds()):
+        for number, events in self._set.poll(self.timeout_seconds()):
             ready = self._watchers.get(number)  # an earlier callback of this round may have closed it
             if ready is not None:
                 ready(events)
@@ -56,7 +57,12 @@ class Loop:
             self.on_peek()
         self._call_due()
 
-    def _timeout_seconds(self) -> Optional[float]:
+    def interests(self) -> list[tuple[int, int]]:
+        """What `wait` would wait for, as (descriptor, mask): for an event loop of the host that waits in its place."""
+        return [(number, self._masks[number]) for number in self._watchers]
+
+    def timeout_seconds(self) -> Optional[float]:
+        """How long `wait` would wait at most; None is for ever."""
         times = [at for at, _call in self._deadlines.values()]
         left = max(0.0, min(times) - calls.table.monotonic()) if times else None
         if self.peek_seconds is None:

@@ -60,6 +60,9 @@ for _power, _letter in enumerate("kmgt", start=1):
 
 _SIZE = re.compile(r"([0-9]{1,15}) ?([A-Za-z]{1,3})")
 
+SIZE_PATTERN = "^[0-9]{1,15} ?([Bb]|[KkMmGgTt][Ii]?[Bb])$"
+"""The same for those who read only regular expressions: every text that `size_of` takes, and no other."""
+
 
 def size_of(text: str) -> Optional[int]:
     """The size in bytes, or None if the text is no size."""

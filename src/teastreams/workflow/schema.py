@@ -27,12 +27,14 @@ MAX_EDGES = 1024
 INTERRUPTS = ("interrupt_before", "interrupt_after")
 
 
-def graph_of(root: YamlValue, file: str) -> tuple[Optional[Graph], tuple[Problem, ...]]:
-    """The graph a document declares, and what is wrong with the document.
+def graph_of(
+    root: YamlValue, file: str, report: Optional[Report] = None
+) -> tuple[Optional[Graph], tuple[Problem, ...]]:
+    """The graph a document declares, and what is wrong with the document, noted in `report` where one is given.
 
     The graph may come together with problems: then it is good for checking relations, not for running.
     """
-    report = Report()
+    report = report or Report()
     document = opened(root, DOCUMENT, "the document", report)
     graph = None if document is None else _graph(document, file, report)
     return (None if report.incomplete else graph), tuple(report.problems)
@@ -95,7 +97,7 @@ def _variables(document: Block) -> Mapping[str, object]:
     value = document.get("variables")
     if isinstance(value, YamlMapping):
         return {entry.key: plain(entry.value) for entry in value.entries}
-    if value is not None and kind(value) != "empty":
+    if value is not None and not (isinstance(value, YamlScalar) and value.value is None):
         document.wrong("variables", "a mapping of names to values", "{limit: 10}")
     return {}
 

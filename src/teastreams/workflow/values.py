@@ -13,7 +13,7 @@ from typing import Mapping, Optional, Sequence
 from teastreams.errors import Position, Problem
 from teastreams.workflow.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.keys import PLACES, Place
-from teastreams.workflow.scalars import size_of
+from teastreams.workflow.scalars import SIZE_PATTERN, size_of
 from teastreams.workflow.wording import escaped, kind_of, listed, nearest, quoted
 
 MAX_PROBLEMS = 100
@@ -27,12 +27,16 @@ MAX_SIZE = 2**62
 class Report:
     """The problems found so far, at most 100.
 
-    `incomplete` says that a part of the graph is missing, so that its relations cannot be judged.
+    `incomplete` says that a part of the graph is missing, so that its relations cannot be judged. `takes` and `opens`
+    say what the readers look for, in the words of JSON Schema: by the place of a key what its value may be, by the
+    place of a mapping which kind of mapping it was opened as.
     """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.incomplete = False
+        self.takes: dict[Position, Mapping[str, object]] = {}
+        self.opens: dict[Position, Place] = {}
 
     @property
     def full(self) -> bool:
@@ -129,12 +133,17 @@ class Block:
                 self.report.add(self.where, message, fix)
         return value
 
+    def _takes(self, key: str, **keywords: object) -> None:
+        if key in self.entries:
+            self.report.takes[self.entries[key].where] = keywords
+
     def _scalar(self, key: str) -> object:
         value = self.get(key)
         return value.value if isinstance(value, YamlScalar) else value
 
     def text(self, key: str) -> str:
         """Any text, "" if absent."""
+        self._takes(key, type="string")
         value = self._scalar(key)
         if key in self.entries and not isinstance(value, str):
             self.wrong(key, "text", '"..."')
@@ -142,6 +151,7 @@ class Block:
 
     def flag(self, key: str, default: bool = False) -> bool:
         """true or false."""
+        self._takes(key, type="boolean")
         value = self._scalar(key)
         if key in self.entries and not isinstance(value, bool):
             self.wrong(key, "true or false", "true")
@@ -149,6 +159,7 @@ class Block:
 
     def choice(self, key: str, allowed: Sequence[str]) -> Optional[str]:
         """One of a few words; None if absent. In place of a wrong word the one probably meant, or None."""
+        self._takes(key, enum=list(allowed))
         value = self._scalar(key)
         if key not in self.entries or (isinstance(value, str) and value in allowed):
             return value if isinstance(value, str) else None
@@ -158,6 +169,8 @@ class Block:
 
     def seconds(self, key: str, default: Optional[float] = None, zero: bool = False) -> Optional[float]:
         """A time in seconds, above 0 (or from 0 on). Empty is no limit where that is the default."""
+        least_allowed = {"minimum" if zero else "exclusiveMinimum": 0}
+        self._takes(key, type=["number", "null"] if default is None else "number", maximum=MAX_SECONDS, **least_allowed)
         value = self._scalar(key)
         if key not in self.entries or (value is None and default is None):
             return default
@@ -172,6 +185,7 @@ class Block:
 
     def count(self, key: str) -> Optional[int]:
         """A whole number from 1 on; None if absent or empty."""
+        self._takes(key, type=["integer", "null"], minimum=1, maximum=MAX_COUNT)
         value = self._scalar(key)
         if value is None:
             return None
@@ -182,6 +196,7 @@ class Block:
 
     def size(self, key: str, example: str, most: int = MAX_SIZE) -> Optional[int]:
         """A size in bytes, as a number or with a unit; None if absent or wrong."""
+        self._takes(key, type=["integer", "string"], minimum=1, maximum=most, pattern=SIZE_PATTERN)
         if key not in self.entries:
             return None
         value = self._scalar(key)
@@ -213,6 +228,7 @@ def opened(value: YamlValue, place: Place, label: str, report: Report) -> Option
 
 def opened_mapping(value: YamlMapping, place: Place, label: str, report: Report) -> Block:
     """A mapping opened for reading; its unknown keys are noted."""
+    report.opens[value.where] = place
     strange = [entry for entry in value.entries if entry.key not in place.keys]
     misspelt = frozenset(filter(None, [_note_key(entry, place, label, report) for entry in strange]))
     later = frozenset(entry.key for entry in strange if entry.key in place.later)

@@ -9,7 +9,7 @@ from sample import EVERYTHING, checked
 
 from teastreams.core.drawing.compose import picture_of, printable, size_text
 from teastreams.core.drawing.picture import Frame, Kind, Picture, Shape, Split, laid_flat
-from teastreams.core.graph import END, START, Edge, Graph, Node, NodeStreamsConfig
+from teastreams.core.graph import END, START, Binding, Command, Edge, Graph, Node, NodeStreamsConfig
 
 
 def names(picture: Picture) -> dict[str, str]:
@@ -162,3 +162,12 @@ def test_names_are_printable_and_not_endless() -> None:
     """Whatever a graph built in Python calls its nodes."""
     assert printable("a\x1b[31m\n") == "a\\x1b[31m\\n"
     assert len(printable("x" * 1000)) < 110
+
+
+def test_programs_and_what_is_bound_outside_are_noted_at_the_node() -> None:
+    """No arrow leads out of the picture."""
+    bindings = {"stdin": Binding(), "stdout": Binding("a\nb"), "stderr": Binding("log", append=True)}
+    node = Node("z", command=Command(("gzip", "-c")), streams=NodeStreamsConfig(bindings=bindings))
+    frame = frames(piped(node))[0]
+    notes = ("gzip -c", "stdin from the caller's", "stdout to a\\nb", "stderr appended to log")
+    assert (frame.shapes[0].notes, frame.channels) == (notes, ())

@@ -12,7 +12,7 @@ from typing import Iterable, Sequence
 
 from teastreams.core.drawing.picture import Arrow, Frame, Item, Kind, Lane, Picture, Shape, Split
 from teastreams.core.flow import Branch, Call, Flow, Fork, Section, flow_of
-from teastreams.core.graph import END, START, Graph, Node, StreamSettings
+from teastreams.core.graph import END, START, Binding, Graph, Node, StreamSettings
 from teastreams.core.plan import Channel, Consumer, SectionPlan, plan_section
 from teastreams.core.rules.wording import quoted
 
@@ -105,7 +105,19 @@ def _node_notes(node: Node) -> tuple[str, ...]:
         "interrupt after": node.interrupt_after,
         f"timeout {node.timeout_seconds or 0:g} s": node.timeout_seconds is not None,
     }
-    return tuple(note for note, holds in notes.items() if holds)
+    return (*_outside_notes(node), *(note for note, holds in notes.items() if holds))
+
+
+def _outside_notes(node: Node) -> tuple[str, ...]:
+    """The program in the place of code, and the streams that are bound outside the workflow."""
+    argv = (printable(" ".join(node.command.argv)),) if node.command is not None else ()
+    bindings = node.streams.bindings if node.streams is not None else {}
+    return (*argv, *(_bound(stream, each) for stream, each in bindings.items()))
+
+
+def _bound(stream: str, binding: Binding) -> str:
+    word = "from" if stream == "stdin" else "appended to" if binding.append else "to"
+    return f"{stream} {word} " + ("the caller's" if binding.file is None else printable(binding.file))
 
 
 def _section_notes(settings: StreamSettings) -> tuple[str, ...]:
@@ -118,7 +130,8 @@ def _section_notes(settings: StreamSettings) -> tuple[str, ...]:
 
 
 def _channels(plan: SectionPlan, ids: dict[str, str]) -> tuple[Arrow, ...]:
-    return tuple(arrow for channel in plan.channels.values() for arrow in _channel(channel, ids))
+    inside = (channel for name, channel in plan.channels.items() if name not in plan.bound)
+    return tuple(arrow for channel in inside for arrow in _channel(channel, ids))
 
 
 def _channel(channel: Channel, ids: dict[str, str]) -> list[Arrow]:

@@ -37,6 +37,7 @@ SHAPE: tuple[Callable[[Graph], Iterable[Found]], ...] = (
     channels.nameless,
     channels.same_channel_twice,
     channels.several_producers,
+    channels.of_the_caller,
     channels.without_producer,
     channels.self_loops,
     channels.cycles,

@@ -43,15 +43,27 @@ def without_producer(graph: Graph) -> Iterator[Found]:
     channels = channels_of(graph)
     produced = [channel.name for channel in channels if channel.producers]
     for channel in channels:
-        for name in channel.consumers if channel.name not in produced else ():
+        for name in channel.consumers if channel.name not in graph.fed.union(produced) else ():
             message = f"node {quoted(name)} reads channel {quoted(channel.name)}, which no node produces"
             fix = meant(channel.name, produced, "stdin") if produced else _produce(channel.name)
             yield found(graph.node(name), message, fix, "streams.stdin")
 
 
+def of_the_caller(graph: Graph) -> Iterator[Found]:
+    channels = {channel.name: channel for channel in channels_of(graph)}
+    for name in sorted(graph.fed):
+        producers = channels[name].producers if name in channels else ()
+        if producers:
+            message = f"the caller cannot feed channel {quoted(name)}, which node {quoted(producers[0][0])} writes"
+            yield found(graph, message, f"leave {quoted(name)} out of `feed`")
+    for name in sorted(graph.fed.union(graph.opened).difference(channels)):
+        message = f"the caller feeds or reads channel {quoted(name)}, which no node has"
+        yield found(graph, message, f"name one of {listed(list(channels))}" if channels else "give a node a channel")
+
+
 def without_consumer(graph: Graph) -> Iterator[Found]:
     for channel in channels_of(graph):
-        if channel.name and not channel.consumers:
+        if channel.name and not channel.consumers and channel.name not in graph.opened:
             name, stream = channel.producers[0]
             message = f"nobody reads channel {quoted(channel.name)}, the {stream} of node {quoted(name)}"
             line = f"`streams: {{stdin: {yaml_name(channel.name)}}}`"

@@ -33,7 +33,7 @@ MESSAGE_LIMIT = 1 << 16
 
 @dataclass(frozen=True)
 class Post:
-    """The place of one fan-out worker: its channel, its source, the write end and the gauge of every consumer."""
+    """The place of one fan-out worker: its channel, its source, its consumers' pipe ends, and their gauges."""
 
     channel: Channel
     source: Fd

@@ -13,12 +13,12 @@ from typing import Collection, Mapping, Optional
 from teastreams.core.endings import Ending, ErrorText, How
 from teastreams.core.merge import Update
 from teastreams.core.outcome import WELL, Judge, Status
-from teastreams.core.plan import Channel
+from teastreams.core.plan import OUTSIDE, Channel, feed_name
 from teastreams.errors import NodeError
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.pump import SinkReport
 from teastreams.runtime.gauges import Gauge, Gauges, Phase
-from teastreams.runtime.node.ending import current_error_text
+from teastreams.runtime.node.ending import current_error_text, error_text
 from teastreams.runtime.node.pickles import load_update
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures, SectionOutcome
@@ -40,6 +40,7 @@ class Accounts:
         self._records: dict[tuple[str, int], int] = {}
         self._waited: dict[tuple[str, int], float] = {}
         self._phases: dict[str, str] = {}
+        self.feed_errors: dict[str, NodeError] = {}
         self.warnings: dict[str, str] = {}
         self.sinks: dict[tuple[str, str], SinkReport] = {}
 
@@ -57,6 +58,16 @@ class Accounts:
         """Right before its status is collected: the kernel forgets then what a program that counts nothing moved."""
         if self._gauge(child).phase is Phase.PROGRAM:
             child.kernel_bytes = kernel_bytes(child.pid)
+
+    def feed_failed(self, channel: str, error: Exception) -> str:
+        """What the caller gave raised: kept with its traceback, and as one phrase for others."""
+        name, text = feed_name(channel), error_text(error)
+        made = NodeError(
+            name, "run", text.message, error_type=text.type, traceback=text.traceback, error_type_names=text.names
+        )
+        made.__cause__ = error
+        self.feed_errors[name] = made
+        return f"{text.type}: {text.message}"
 
     def ending(self, child: Child, order: int) -> Ending:
         """How a finished worker ended, from its report, its update and its exit status."""
@@ -77,8 +88,9 @@ class Accounts:
         blame = self._judge.blame()
         primary, collateral = self._fault, list(errors.values())
         if primary is None and blame is not None:
-            primary = errors.get(blame.primary) or self._channel_error(blame.primary)
-            collateral = [errors[name] for name in blame.collateral if name in errors]
+            known = {**self.feed_errors, **errors}
+            primary = known.get(blame.primary) or self._channel_error(blame.primary)
+            collateral = [known[name] for name in blame.collateral if name in known]
         return SectionOutcome(
             updates={n: self._updates[n] for n in self._order.plan.nodes if self._ended_well(n) and n in self._updates},
             nodes={n: self._figures(n, children[n], errors.get(n)) for n in self._order.plan.nodes if n in children},
@@ -188,14 +200,18 @@ class Accounts:
     def _channel(self, channel: Channel) -> ChannelFigures:
         key = (channel.producer, channel.fd)
         written = self._moved.get(key, NOBODY)
+        feed = self._order.outside.feeds.get(channel.name)
+        if channel.producer == OUTSIDE and feed is not None:
+            written = Moved(feed.moved_bytes, "caller")
         passed = self._moved.get((channel.fanout or "", 0), NOBODY)
         consumers = {consumer.node: self._consumer(channel, consumer.node) for consumer in channel.consumers}
-        best = written if written.counted == "node" and written.bytes >= passed.bytes else passed
+        best = written if written.counted in ("node", "caller") and written.bytes >= passed.bytes else passed
         best = written if best is NOBODY else best
         return ChannelFigures(
             best.bytes,
             consumers,
             self.warnings.get(channel.fanout or "", ""),
+            channel.producer,
             counted="fan-out" if channel.fanout and passed.bytes == best.bytes else best.counted,
             records=self._records_of(key, best.bytes),
             blocked_seconds=self._waited_of(key),
@@ -215,6 +231,9 @@ class Accounts:
         sink = self.sinks.get((channel.name, node))
         read = self._moved.get((node, 0), NOBODY)
         if sink is None:
+            tap = self._order.outside.taps.get(channel.name) if node == OUTSIDE else None
+            if tap is not None:
+                return ConsumerFigures(tap.moved_bytes, overflow, counted="caller")
             records = self._records_of((node, 0), read.bytes)
             starved = self._waited_of((node, 0))
             return ConsumerFigures(read.bytes, overflow, counted=read.counted, records=records, starved_seconds=starved)

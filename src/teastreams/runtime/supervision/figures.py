@@ -58,13 +58,14 @@ class ChannelFigures:
     """What went through one channel: its bytes, and every consumer's share.
 
     `warning` says what did not go as asked and lost nothing, such as a disk that refused to take what was to be
-    spilled. `counted` and `records` are as in `ConsumerFigures`, of the producer; `blocked_seconds` is the time it
-    spent in writing, most of it waiting for room, None where nobody could tell.
+    spilled. `producer` is "" for the caller. `counted` and `records` are as in `ConsumerFigures`, for what was written;
+    `blocked_seconds` is the time spent in writing, most of it waiting for room, None where nobody could tell.
     """
 
     bytes: int
     consumers: Mapping[str, ConsumerFigures] = field(default_factory=dict)
     warning: str = ""
+    producer: str = ""
     counted: str = "node"
     records: Optional[int] = None
     blocked_seconds: Optional[float] = None

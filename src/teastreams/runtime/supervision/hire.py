@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import Callable
+from typing import Callable, Optional
 
 from teastreams.core.plan import Channel, Worker
 from teastreams.runtime import calls, fork
@@ -50,6 +50,10 @@ class Hire:
             pipes.keep_ours()
         child.exit = watch_exit(child.pid)
         return child
+
+    def take(self, pipe: str, side: str) -> Optional[Fd]:
+        """The end that the caller holds, once the worker at the other one was forked; None if it holds it already."""
+        return self._ends.pop((pipe, side), None)
 
     def close(self) -> None:
         """Close the pipe ends of workers that were never forked."""

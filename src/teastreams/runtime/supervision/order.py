@@ -13,6 +13,7 @@ from teastreams.core.graph import StreamSettings
 from teastreams.core.plan import SectionPlan
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.node.program import Program
+from teastreams.runtime.supervision.outside import Outside
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Order:
 
     `gated`: nobody runs before everybody is ready (a stream section); otherwise at most `max_at_once` workers live
     at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default.
-    `progress_seconds` asks for a `Progress` event that often and for records to be counted; None for neither.
+    `progress_seconds` asks for a `Progress` event that often and for records to be counted; None for neither. `outside`
+    holds what the caller feeds and reads.
     """
 
     plan: SectionPlan
@@ -44,6 +46,7 @@ class Order:
     pipe_bytes: Optional[int] = None
     spill_directory: Optional[str] = None
     progress_seconds: Optional[float] = None
+    outside: Outside = field(default_factory=Outside)
 
     def program_of(self, worker: str) -> Optional[Program]:
         """The program that this worker becomes; None for Python code and for fan-out workers."""

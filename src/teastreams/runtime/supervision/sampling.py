@@ -139,7 +139,7 @@ class Sampler:
 
 
 def moved(gauge: Gauge, child: Optional[Child], fd: int) -> Moved:
-    """What a worker moved on one descriptor: counted by itself, or what the kernel counts for a program."""
+    """What a worker moved on one descriptor: counted by itself, or sampled from the kernel's count for a program."""
     counted = gauge.moved(fd)
     if counted or gauge.phase is not Phase.PROGRAM:
         return Moved(counted, "node")

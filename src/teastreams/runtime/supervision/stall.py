@@ -37,6 +37,10 @@ class StallWatch:
         """Look again after an eighth of the time."""
         self._supervisor.loop.at("stall", self._timeout / LOOKS, self._look)
 
+    def excuse(self, seconds: float) -> None:
+        """Nobody supervised for so long: this time does not count."""
+        self._still_since += seconds
+
     def _look(self) -> None:
         now = calls.table.monotonic()
         seen = self._movement()
@@ -89,7 +93,7 @@ class StallWatch:
         if name not in self._plan.nodes:
             return None
         if phase is Phase.READING and channel is not None:
-            return f"{name!r} waits for bytes of {channel!r} from {self._plan.channels[channel].producer!r}"
+            return f"{name!r} waits for bytes of {channel!r} from {_named(self._plan.channels[channel].producer)}"
         if phase is Phase.VERDICT:
             return f"{name!r} waits for everything upstream of {channel!r} to end"
         if phase is Phase.WRITING:
@@ -102,6 +106,10 @@ class StallWatch:
             for channel in self._plan.outputs.get(name, ())
         }
         return (
-            ", ".join(f"{channel!r}, read by {', '.join(map(repr, nodes))}" for channel, nodes in readers.items())
+            ", ".join(f"{channel!r}, read by {', '.join(map(_named, nodes))}" for channel, nodes in readers.items())
             or "its log"
         )
+
+
+def _named(node: str) -> str:
+    return repr(node) if node else "the caller"

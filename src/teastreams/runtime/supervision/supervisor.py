@@ -24,11 +24,13 @@ from teastreams.core.events import (
     RunEvent,
     SectionFinished,
     SectionStarted,
+    Waiting,
     Warned,
 )
 from teastreams.core.frames import Kind
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import WELL, Judge
+from teastreams.core.plan import OUTSIDE
 from teastreams.runtime import calls
 from teastreams.runtime.exits import PEEK_SECONDS
 from teastreams.runtime.fanout.pump import SinkReport
@@ -41,6 +43,7 @@ from teastreams.runtime.supervision.child import Child, parse_report
 from teastreams.runtime.supervision.figures import SectionOutcome
 from teastreams.runtime.supervision.hire import Hire
 from teastreams.runtime.supervision.order import Job, Order
+from teastreams.runtime.supervision.outside import Feed
 from teastreams.runtime.supervision.sampling import Sampler, sink_count
 from teastreams.runtime.supervision.stall import StallWatch
 
@@ -48,8 +51,8 @@ from teastreams.runtime.supervision.stall import StallWatch
 class Supervisor:
     """Runs one section (or one batch of workers without channels) from its plan to its outcome."""
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, order: Order, stepwise: bool = False) -> None:
+        self.order, self._stepwise = order, stepwise
         self.judge = Judge(order.plan)
         self.loop = Loop()
         self.children: dict[str, Child] = {}
@@ -69,6 +72,7 @@ class Supervisor:
     def run(self) -> Iterator[RunEvent]:
         """Start everything, yield events until everything has ended; `outcome` is valid afterwards.
 
+        `stepwise`: it yields `Waiting` before each wait, so that whoever drives it can do the waiting.
         Raises LimitError when the machine has no room; whatever was started is ended first.
         """
         try:
@@ -77,10 +81,13 @@ class Supervisor:
             self._arm_section_deadlines()
             self._settle()  # what the caller itself writes has nobody upstream who could end
             while self._waiting or len(self.judge.endings) < len(self.children):
+                if self._stepwise:
+                    yield Waiting()
                 self.loop.wait()
                 self._start_some()
                 yield from self._drain_events()
             self.judge.conclude()
+            self._tell_taps()
             self._events.append(SectionFinished(self.order.plan.nodes, self._accounts.seconds))
             yield from self._drain_events()
         finally:
@@ -88,6 +95,10 @@ class Supervisor:
                 self.interrupts.capture()  # the host's own handler may have raised between two events
             finally:
                 self._end_at_once()
+
+    def excuse(self, seconds: float) -> None:
+        """For so long the driver was busy with its own: what stood still meanwhile is no stall."""
+        self._stall.excuse(seconds)
 
     def outcome(self) -> SectionOutcome:
         """What the section left behind."""
@@ -104,6 +115,28 @@ class Supervisor:
             self._watch_exit(child)
             if worker.fanout_of is None:
                 self._events.append(NodeStarted(worker.name, child.pid))
+        if not self._waiting:
+            self._attach_caller()
+
+    def _attach_caller(self) -> None:
+        """Everybody has been forked: what is left of the pipes is the caller's."""
+        plan, outside = self.order.plan, self.order.outside
+        for channel in plan.channels.values():
+            feed, tap = outside.feeds.get(channel.name), outside.taps.get(channel.name)
+            written = self._hire.take(channel.source, "w") if feed is not None else None
+            if feed is not None and written is not None:
+                self.judge.feeding.add(channel.name)
+                feed.attach(self.loop, written, self.interrupts.released, partial(self._on_fed, channel.name, feed))
+            read = self._hire.take(channel.consumer(OUTSIDE).pipe, "r") if tap is not None else None
+            if tap is not None and read is not None:
+                tap.attach(self.loop, read)
+
+    def _on_fed(self, channel: str, feed: Feed) -> None:
+        """A feed has come to its end: its readers can be told."""
+        self.judge.feeding.discard(channel)
+        if feed.error is not None:
+            self.judge.feed_failures[channel] = self._accounts.feed_failed(channel, feed.error)
+        self._settle()
 
     def _has_room(self) -> bool:
         limit = self.order.max_at_once
@@ -246,8 +279,13 @@ class Supervisor:
             self._announce(name)
         for name in self.judge.doomed():
             self._doom(name)
+        self._tell_taps()
         if self.order.fail_fast and self.judge.failed:
             self.stop("stopped because another branch failed (fail_fast)")
+
+    def _tell_taps(self) -> None:
+        for channel, tap in self.order.outside.taps.items():
+            tap.verdict = tap.verdict or self.judge.verdict_outside(channel)
 
     def _send_verdict(self, name: str) -> None:
         if name not in self.order.plan.inputs or name not in self.children:
@@ -331,6 +369,10 @@ class Supervisor:
         for child in self.children.values():
             self._feed(child, Event.STOP_NOW)
             child.close()
+        for feed in self.order.outside.feeds.values():
+            feed.detach()
+        for tap in self.order.outside.taps.values():
+            tap.detach()
         self._hire.close()
         self._accounts.close()
 

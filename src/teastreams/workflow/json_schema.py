@@ -1,0 +1,174 @@
+"""The JSON Schema of workflow documents, for editors. There is no second list of keys: the readers are asked.
+
+Every key of every table in `keys` is shown to the readers that validate, in a small document of its own, with one value
+of every kind. What a reader says it takes (`Report.takes`), which mapping it opens (`Report.opens`), and which kinds it
+lets pass without a problem is the schema of that key. A key that is new to the tables is so in the schema, too.
+
+The schema never refuses what `validate` accepts. It accepts more: relations between keys, nodes and channels, and what
+the code of a node may be, are not in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from teastreams.errors import Position
+from teastreams.workflow.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
+from teastreams.workflow.keys import DOCUMENT, Place
+from teastreams.workflow.scalars import Plain
+from teastreams.workflow.schema import graph_of
+from teastreams.workflow.values import Report
+
+Schema = dict[str, object]
+Sample = Union[Plain, list[Plain], dict[str, Plain]]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+# Where things stand in a document that is asked about: a problem says by its line whom it concerns.
+_AROUND, _SUBJECT, _KEY, _VALUE, _INSIDE = (Position("", line, 1) for line in range(1, 6))
+
+# A value of every kind. The text is a name, a word and a line of Python at once.
+_SCALARS: tuple[tuple[str, Plain], ...] = (("null", None), ("boolean", True), ("number", 1.5), ("string", "a"))
+_IN_LISTS: tuple[tuple[str, Plain], ...] = (("boolean", True), ("integer", 1), ("number", 1.5), ("string", "a"))
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How to come to a kind of mapping from the top of a document: keys, and whether each holds a list of them."""
+
+    steps: tuple[tuple[str, bool], ...] = ()
+
+    def report(self, *entries: YamlEntry) -> Report:
+        """What the readers note about a document in which the mapping at the end of the way has these entries."""
+        value: YamlValue = YamlMapping(_SUBJECT, entries)
+        for key, listed in reversed(self.steps):
+            inner = YamlSequence(_AROUND, (value,)) if listed else value
+            value = YamlMapping(_AROUND, (YamlEntry(key, _AROUND, inner),))
+        report = Report()
+        graph_of(value, "", report)
+        return report
+
+
+def json_schema() -> Schema:
+    """The schema of a whole document, draft 2020-12."""
+    ways = {DOCUMENT.name: _Way()}
+    waiting = deque([DOCUMENT])
+    schemas: dict[str, Schema] = {}
+    while waiting:
+        place = waiting.popleft()
+        schemas[place.name], below = _mapping(place, ways[place.name])
+        for found, way in below:
+            if found.name not in ways:
+                ways[found.name] = way
+                waiting.append(found)
+    top = schemas.pop(DOCUMENT.name)
+    definitions = {_defined(name): schema for name, schema in schemas.items()}
+    return {"$schema": DIALECT, "title": "a teastreams workflow", **top, "$defs": definitions}
+
+
+def _defined(place: str) -> str:
+    return place.replace("`", "").replace(" ", "_")
+
+
+def _mapping(place: Place, way: _Way) -> tuple[Schema, list[tuple[Place, _Way]]]:
+    """The schema of one kind of mapping, and the kinds of mapping that its keys lead to."""
+    below: list[tuple[Place, _Way]] = []
+    properties: dict[str, Schema] = {}
+    for key in place.keys:
+        mapping, item = (_opened(way, key, listed) for listed in (False, True))
+        below += [(found, _Way((*way.steps, (key, found is item)))) for found in (mapping, item) if found]
+        properties[key] = _value(way, key, mapping, item)
+    schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    required = _required(way, place)
+    return ({**schema, "required": required} if required else schema), below
+
+
+def _opened(way: _Way, key: str, listed: bool) -> Optional[Place]:
+    """The kind of mapping that a reader takes under the key, or in a list there."""
+    inner = YamlMapping(_INSIDE)
+    value = YamlSequence(_VALUE, (inner,)) if listed else inner
+    return way.report(YamlEntry(key, _KEY, value)).opens.get(_INSIDE)
+
+
+# -- one value --------------------------------------------------------------------------------------------------------
+
+
+def _value(way: _Way, key: str, mapping: Optional[Place], item: Optional[Place]) -> Schema:
+    takes = way.report(_entry(key, "a")).takes.get(_KEY)
+    found: list[Schema] = [dict(takes)] if takes else _kinds(way, key)
+    if mapping:
+        found.append(_reference(mapping))
+    elif not takes and _passes(way, key, {"a": "a"}):
+        found.append({"type": "object"})
+    if item:
+        found.append({"type": "array", "items": _reference(item), **_least(way, key)})
+    elif not takes:
+        found += _list(way, key)
+    return found[0] if len(found) == 1 else {"anyOf": found} if found else {}
+
+
+def _reference(place: Place) -> Schema:
+    return {"$ref": f"#/$defs/{_defined(place.name)}"}
+
+
+def _kinds(way: _Way, key: str) -> list[Schema]:
+    kinds = [kind for kind, sample in _SCALARS if _passes(way, key, sample)]
+    if not kinds:
+        return []
+    schema: Schema = {"type": kinds[0] if len(kinds) == 1 else kinds}
+    return [schema if "string" not in kinds or _passes(way, key, "") else {**schema, "minLength": 1}]
+
+
+def _list(way: _Way, key: str) -> list[Schema]:
+    kinds = [kind for kind, sample in _IN_LISTS if _passes(way, key, [sample])]
+    if not kinds:
+        return []
+    items: Schema = {"type": kinds[0] if len(kinds) == 1 else kinds}
+    return [{"type": "array", "items": items, **_least(way, key)}]
+
+
+def _least(way: _Way, key: str) -> Schema:
+    return {} if _passes(way, key, []) else {"minItems": 1}
+
+
+def _passes(way: _Way, key: str, sample: Sample) -> bool:
+    """Do the readers find nothing wrong with this value under this key?"""
+    problems = way.report(_entry(key, sample)).problems
+    return not any(problem.where in (_KEY, _VALUE, _INSIDE) for problem in problems)
+
+
+def _entry(key: str, sample: Sample) -> YamlEntry:
+    return YamlEntry(key, _KEY, _yaml(sample, _VALUE))
+
+
+def _yaml(sample: Sample, where: Position) -> YamlValue:
+    if isinstance(sample, dict):
+        entries = (YamlEntry(key, _INSIDE, _yaml(value, _INSIDE)) for key, value in sample.items())
+        return YamlMapping(where, tuple(entries))
+    if isinstance(sample, list):
+        return YamlSequence(where, tuple(_yaml(value, _INSIDE) for value in sample))
+    return YamlScalar(sample, where, "" if sample is None else str(sample))
+
+
+# -- keys that must be there ------------------------------------------------------------------------------------------
+
+
+def _required(way: _Way, place: Place) -> list[str]:
+    """The keys without which a mapping that has all the others is still found incomplete."""
+    entries = {key: _best(way, key) for key in place.keys}
+    complaints = _complaints(way)
+    wanted = [key for key, entry in entries.items() if _complaints(way, entry) < complaints]
+    return [key for key in wanted if _complaints(way, *(entries[other] for other in wanted if other != key))]
+
+
+def _best(way: _Way, key: str) -> YamlEntry:
+    """The key with a value that passes, if one does."""
+    samples: tuple[Sample, ...] = ("a", ["a"], True, 1.5)
+    return _entry(key, next((sample for sample in samples if _passes(way, key, sample)), "a"))
+
+
+def _complaints(way: _Way, *entries: YamlEntry) -> int:
+    """How much is wrong with the mapping itself, not with what it holds."""
+    return sum(problem.where == _SUBJECT for problem in way.report(*entries).problems)

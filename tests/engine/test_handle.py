@@ -76,7 +76,7 @@ tell(bytes=[len(whole), figures.bytes], counted=[each.counted for each in figure
 """
     )
     size = len("".join(f"{number}\n" for number in range(10_000)))
-    assert told == {"bytes": [size, size], "counted": ["node"]}
+    assert told == {"bytes": [size, size], "counted": ["caller"]}
 
 
 def test_two_channels_of_one_section_can_be_read_one_after_the_other() -> None:

@@ -1,4 +1,4 @@
-"""`teastreams run | resume | validate | graph | schema`: from arguments to an exit code.
+"""`teastreams run | resume | validate | graph | schema | doctor`: from arguments to an exit code.
 
 | exit | meaning |
 |---|---|
@@ -25,9 +25,11 @@ from types import FrameType
 from typing import IO, Any, Callable, Optional, Sequence
 
 from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
-from teastreams.cli import outlet, reporting
+from teastreams.cli import doctor, outlet, reporting
 from teastreams.cli.arguments import UsageError, command_line, given_state
+from teastreams.core.machine.findings import findings, streams_can_run
 from teastreams.engine.app import CompiledGraph
+from teastreams.engine.doctor import examined
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
@@ -92,6 +94,13 @@ def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
 def _schema(_options: argparse.Namespace, stdout: IO[str]) -> int:
     outlet.write_result(json.dumps(json_schema(), indent=2), None, stdout)
     return FINISHED
+
+
+def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
+    machine = examined()
+    found = findings(machine)
+    outlet.write_result(doctor.as_json(found, machine) if options.json else doctor.as_lines(found), None, stdout)
+    return FINISHED if streams_can_run(found) else NOT_NOW
 
 
 def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
@@ -196,6 +205,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
     "validate": _validate,
     "graph": _graph,
     "schema": _schema,
+    "doctor": _doctor,
 }
 
 

@@ -24,6 +24,7 @@ import teastreams as ts
 from teastreams.core.frames import Kind
 from teastreams.core.graph import MAX_CONSUMERS, MAX_NODES, OVERFLOWS
 from teastreams.core.lifecycle import TABLE, Event, State
+from teastreams.core.machine.findings import SUBJECTS
 from teastreams.core.outcome import Status
 from teastreams.workflow.document import MAX_DEPTH, MAX_FILE_BYTES
 from teastreams.workflow.keys import PLACES
@@ -198,6 +199,12 @@ def test_the_drawing_that_is_shown_is_the_one_that_is_made() -> None:
     (readme,) = [block for block in WHOLE if block.document == "README.md"]
     drawing = ts.YAMLEngine().load_from_string(readme.text).compile().draw()
     assert drawing + "\n" in [block.text for block in BLOCKS if block.document == "commands.md"]
+
+
+def test_the_subjects_of_doctor_are_explained() -> None:
+    """Each in its order, with what is looked at."""
+    commands = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    assert [cells[0].strip("`") for cells in rows(section(commands, "## doctor"))] == list(SUBJECTS)
 
 
 # -- links ------------------------------------------------------------------------------------------------------------

@@ -36,4 +36,4 @@ def test_a_reader_that_is_the_caller_has_a_rate() -> None:
     channel = ChannelProgress("x", "p", 1, "fan-out", (ConsumerProgress("", 4, "fan-out"),))
     board = Board()
     board.look(Progress(0.0, (), ()))
-    assert board.look(Progress(2.0, (), (channel,))).rates == {("x", ""): 0.5, ("x", "(caller)"): 2.0}
+    assert board.look(Progress(2.0, (), (channel,))).rates == {("x", ""): 0.5, ("x", "(outside)"): 2.0}

@@ -58,13 +58,13 @@ def test_a_bare_pipe_has_no_bar_and_says_who_counted() -> None:
     )
     snapshot = Snapshot(Progress(1.0, (NodeProgress("z", "reading", 1.0, (), "y"),), channels), {("y", ""): 0.0})
     assert layout(snapshot, 80, 30)[1:] == [
-        "z           reading       1.00 s  waits for the caller (y)",
-        "x            2.00 KiB               from p",
-        "  c          1.00 KiB               1.00 KiB behind",
-        "y                   ?               from (caller)",
-        "  z         ~4.88 KiB",
-        "w                10 B               from p",
-        "  (caller)          ?",
+        "z            reading       1.00 s  waits for outside (y)",
+        "x             2.00 KiB               from p",
+        "  c           1.00 KiB               1.00 KiB behind",
+        "y                    ?               from (outside)",
+        "  z          ~4.88 KiB",
+        "w                 10 B               from p",
+        "  (outside)          ?",
     ]
 
 

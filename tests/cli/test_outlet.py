@@ -229,3 +229,22 @@ def test_a_status_is_written_as_the_word_that_events_use(tmp_path: Path) -> None
     stdout = io.StringIO()
     outlet.EventLog("-", stdout).write(RunFinished(RunResult({}, {"a": NodeFigures(Status.DONE, 0.5)})))
     assert strict(stdout.getvalue())["result"]["nodes"]["a"]["status"] == "done"
+
+
+def test_what_may_come_up_on_a_terminal(tmp_path: Path) -> None:
+    """A terminal, and a pipe: who knows where its reader writes. A file and /dev/null never do."""
+    terminal, pipe = os.openpty(), os.pipe()
+    try:
+        numbers = (
+            terminal[1],
+            pipe[1],
+            os.open(tmp_path / "file", os.O_CREAT | os.O_WRONLY),
+            os.open(os.devnull, os.O_WRONLY),
+        )
+        files = [os.fdopen(number, "w") for number in numbers]
+        assert [outlet.may_reach_terminal(file) for file in files] == [True, True, False, False]
+        for file in files:
+            file.close()
+    finally:
+        os.close(terminal[0])
+        os.close(pipe[0])

@@ -21,7 +21,7 @@ import pytest
 from teastreams.core.endings import Ending, ErrorText, How, SinkEnd, describe
 from teastreams.core.graph import Delivery, NodeStreamsConfig, StreamSettings
 from teastreams.core.outcome import ALL_WELL, WELL, Blame, Judge, Verdict
-from teastreams.core.plan import Channel, SectionPlan, fanout_name, plan_section
+from teastreams.core.plan import Channel, SectionPlan, fanout_name, feed_name, plan_section
 
 SIGNS = {"<": "stdin", ">": "stdout", "!": "stderr"}
 BAD_SINKS = (SinkEnd.OVERFLOWED, SinkEnd.CUT)
@@ -689,3 +689,78 @@ class TestBlame:
             bad = {name for name, status in world.judge.statuses.items() if status not in WELL}
             assert bad <= {blame.primary, *blame.collateral}, world.story()
             assert len({blame.primary, *blame.collateral}) == 1 + len(blame.collateral), world.story()
+
+
+class TestTheCallersOwnEnds:
+    """What the caller writes itself is judged like what a node writes; what it reads ends by a verdict, too."""
+
+    def fed(self, text: str) -> Judge:
+        judge = Judge(section(text, external="x"))
+        judge.feeding.add("x")
+        judge.settle()
+        return judge
+
+    def test_nobody_is_told_while_the_caller_feeds(self) -> None:
+        judge = self.fed("c<x>y d<y")
+        assert judge.verdicts == {}
+
+        judge.feeding.discard("x")
+        assert judge.settle() == ("c",)
+        assert judge.verdicts["c"] is ALL_WELL
+
+    def test_a_feed_that_failed_is_the_cause_and_its_readers_are_consequences(self) -> None:
+        judge = self.fed("c<x>y d<y")
+        judge.feeding.discard("x")
+        judge.feed_failures["x"] = "ValueError: no"
+        judge.settle()
+        assert judge.verdicts["c"] == Verdict(False, feed_name("x"), "ValueError: no")
+        assert judge.failed
+
+        feed(judge, "c upstream told")
+        feed(judge, "d upstream told")
+        assert statuses(judge) == "c consequence, d consequence"
+        assert blamed(judge) == "feed of 'x' > c > d"
+        assert judge.reason(feed_name("x")) == "ValueError: no"
+
+    def test_a_reader_that_does_not_ask_is_tainted_by_it(self) -> None:
+        judge = self.fed("c<x")
+        judge.feeding.discard("x")
+        judge.feed_failures["x"] = "ValueError: no"
+        feed(judge, "c returned")
+        assert statuses(judge) == "c tainted"
+        assert blamed(judge) == "feed of 'x' > c"
+
+    def test_what_failed_before_the_feed_goes_before_it(self) -> None:
+        judge = self.fed("c<x d<x")
+        feed(judge, "c raised left")
+        judge.feeding.discard("x")
+        judge.feed_failures["x"] = "ValueError: no"
+        judge.settle()
+        assert blamed(judge) == "c > feed of 'x'"
+
+    def test_the_caller_as_a_reader_waits_for_the_producers_end(self) -> None:
+        judge = Judge(section("p>x", external="x"))
+        assert judge.verdict_outside("x") is None
+        feed(judge, "p returned")
+        assert judge.verdict_outside("x") is ALL_WELL
+
+    def test_the_caller_as_a_reader_is_told_who_failed(self) -> None:
+        judge = Judge(section("a>y p<y>x", external="x"))
+        feed(judge, "a raised")
+        feed(judge, "p upstream told")
+        verdict = judge.verdict_outside("x")
+        assert verdict is not None
+        assert (verdict.well, verdict.culprit) == (False, "a")
+
+    def test_behind_a_fan_out_the_callers_own_share_counts(self) -> None:
+        members = [("p", NodeStreamsConfig(stdout="x")), ("c", NodeStreamsConfig(stdin="x"))]
+        judge = Judge(plan_section(members, StreamSettings(), opened=frozenset("x")))
+        feed(judge, "p returned")
+        feed(judge, "x/c delivered")
+        assert judge.verdict_outside("x") is None
+        judge.sinks["x", ""] = SinkEnd.CUT
+        judge.settle()
+        verdict = judge.verdict_outside("x")
+        assert verdict is not None
+        assert not verdict.well
+        assert "towards the caller" in judge.reason(fanout_name("x"))

@@ -268,3 +268,33 @@ class TestEnds:
         members = [(name, NodeStreamsConfig(**own)) for name, own in streams.items()]
         dice.shuffle(members)
         return plan_section(members, StreamSettings())
+
+
+class TestTheCallerReads:
+    def opened(self, text: str, channels: str, external: str = "") -> SectionPlan:
+        members = [member(word) for word in text.split()]
+        return plan_section(members, StreamSettings(), frozenset(external.split()), frozenset(channels.split()))
+
+    def test_alone_it_shares_a_bare_pipe_with_the_producer(self) -> None:
+        """And nothing else (L10)."""
+        plan = self.opened("p>x", "x")
+
+        assert pipes(plan) == [("x", "p", OUTSIDE)]
+        assert names(plan) == ["p"]
+
+    def test_beside_a_node_it_is_one_more_reader_behind_a_fan_out(self) -> None:
+        plan = self.opened("p>x c<x", "x")
+
+        assert [consumer.node for consumer in plan.channels["x"].consumers] == ["c", OUTSIDE]
+        assert names(plan) == ["p", fanout_name("x"), "c"]
+        assert plan.ends_of(OUTSIDE) == (("x>", "r"),)
+
+    def test_two_channels_get_a_pipe_each(self) -> None:
+        plan = self.opened("p>x!e c<x d<e", "x e")
+
+        assert plan.ends_of(OUTSIDE) == (("x>", "r"), ("e>", "r"))
+
+    def test_it_may_write_and_read_the_same_channel(self) -> None:
+        plan = self.opened("c<x", "x", external="x")
+
+        assert sorted(plan.ends_of(OUTSIDE)) == [("x", "w"), ("x>", "r")]

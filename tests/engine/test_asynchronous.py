@@ -176,3 +176,16 @@ with untouched():
 """
     ).told
     assert told == {"total": sum(range(30_000))}
+
+
+def test_a_feed_from_a_device_that_epoll_refuses() -> None:
+    """/dev/null is always ready, and ends at once."""
+    told = harness.run(
+        NODES
+        + """
+app = ts.pipeline(total, stdin="in")
+with open(os.devnull, "rb") as source, untouched():
+    tell(total=asyncio.run(app.arun(feed={"in": source})).state["total"])
+"""
+    ).told
+    assert told == {"total": 0}

@@ -76,7 +76,7 @@ tell(bytes=[len(whole), figures.bytes], counted=[each.counted for each in figure
 """
     )
     size = len("".join(f"{number}\n" for number in range(10_000)))
-    assert told == {"bytes": [size, size], "counted": ["node"]}
+    assert told == {"bytes": [size, size], "counted": ["caller"]}
 
 
 def test_two_channels_of_one_section_can_be_read_one_after_the_other() -> None:
@@ -542,3 +542,55 @@ tell(rest=rest)
 """
     )
     assert told == {"rest": 399_999}
+
+
+def test_ctrl_c_while_the_caller_waits_for_bytes_ends_everything_in_order() -> None:
+    """The read raises KeyboardInterrupt once every worker has gone; the block passes it on."""
+    told = run(
+        """
+def interrupts(state):
+    print("ready", flush=True)
+    os.kill(os.getppid(), signal.SIGINT)
+    signal.pause()
+
+def read():
+    with ts.pipeline(interrupts, stdout="out").start() as run:
+        for line in run.open("out"):
+            tell(line=line)
+
+with untouched():
+    tell(answer=raised(read)[0])
+"""
+    )
+    assert told == {"line": "ready\n", "answer": "KeyboardInterrupt"}
+
+
+def test_ctrl_c_inside_a_feed_is_the_callers_own() -> None:
+    """Its code runs with the host's handlers, and nothing is left."""
+    told = run(
+        """
+def feed():
+    yield "one\\n"
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+with untouched():
+    tell(answer=raised(lambda: ts.pipeline(total, stdin="in").run(feed={"in": feed()}))[0])
+"""
+    )
+    assert told == {"answer": "KeyboardInterrupt"}
+
+
+def test_a_handle_that_is_forgotten_leaves_nothing() -> None:
+    """Its workers end with it."""
+    run(
+        """
+with untouched():
+    run = ts.pipeline(forever, stdout="out").start()
+    file = run.open("out")
+    file.readline()
+    del run, file
+    import gc
+    gc.collect()
+"""
+    )

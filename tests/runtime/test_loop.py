@@ -192,3 +192,25 @@ class TestPeeking:
         loop.wait()
 
         assert world.waits == [1.0]
+
+
+class TestWhoeverWaitsInItsPlace:
+    def test_interests_are_what_is_watched_now(self, world: World, ends: list[Fd]) -> None:
+        """With the mask that was asked for last; what is no longer watched is gone."""
+        loop = Loop()
+        one, two = ends
+        loop.watch(one, select.POLLIN, lambda _events: None)
+        loop.watch(two, select.POLLIN, lambda _events: None)
+        loop.watch(two, select.POLLOUT, lambda _events: None)
+        assert loop.interests() == [(1001, select.POLLIN), (1002, select.POLLOUT)]
+
+        loop.unwatch(one)
+        assert loop.interests() == [(1002, select.POLLOUT)]
+
+    def test_the_time_is_that_of_the_earliest_deadline(self, world: World) -> None:
+        """None while there is none."""
+        loop = Loop()
+        assert loop.timeout_seconds() is None
+        loop.at("late", 5.0, lambda: None)
+        loop.at("soon", 2.0, lambda: None)
+        assert loop.timeout_seconds() == pytest.approx(2.0)

@@ -35,7 +35,7 @@ class World:
 
     def __init__(self) -> None:
         self.now = 10.0
-        self.order = SimpleNamespace(plan=PLAN)
+        self.order = SimpleNamespace(plan=PLAN, outside=SimpleNamespace(feeds={}, taps={}))
         self.judge = SimpleNamespace(statuses={}, sinks={})
         self.children: dict[str, Any] = {
             worker.name: SimpleNamespace(
@@ -162,7 +162,7 @@ def test_a_bare_pipe_is_counted_at_its_ends(world: World) -> None:
 
 
 def test_a_program_in_the_place_of_a_node_is_sampled(world: World) -> None:
-    """It counts nothing: what the kernel counts for its process is shown as such, and its fill and waiting as unknown."""
+    """It counts nothing: what the kernel counts for its process stands there, its fill and waiting are unknown."""
     world.gauge("b").add(2, 100)
     world.gauge("c").begin(Phase.PROGRAM, 0)
     c = world.consumer("y", "c")
@@ -179,6 +179,33 @@ def test_where_the_kernel_does_not_count_nobody_knows(world: World) -> None:
     assert (kernel_bytes(1), world.consumer("y", "c").counted) == (None, "unknown")
     world.children["c"].kernel_bytes = (33, 44)
     assert (world.consumer("y", "c").bytes, world.consumer("y", "c").counted) == (33, "sampled")
+
+
+@pytest.fixture
+def fed(world: World) -> World:
+    """The caller writes `in` and reads `out`."""
+    plan = plan_section(
+        [("f", NodeStreamsConfig(stdin="in", stdout="out"))], StreamSettings(), frozenset(("in", "out"))
+    )
+    world.order.plan = plan
+    world.order.outside.feeds["in"] = SimpleNamespace(moved_bytes=30)
+    world.order.outside.taps["out"] = SimpleNamespace(moved_bytes=7)
+    world.children = {"f": world.children["p"]}
+    world.sampler = Sampler(world, world.gauges)  # type: ignore[arg-type]
+    return world
+
+
+def test_the_caller_counts_what_it_feeds_and_reads(fed: World) -> None:
+    """It moves the bytes itself: nothing has to be guessed."""
+    gauge = fed.gauges.gauge(0)
+    gauge.add(0, 10)
+    gauge.add(1, 9)
+    (into, out) = fed.sampler.progress().channels
+    assert (into.producer, into.bytes, into.counted, into.consumers[0].buffered_bytes) == ("", 30, "caller", 20)
+    assert (out.bytes, out.counted) == (9, "node")
+    assert [(each.node, each.bytes, each.counted, each.buffered_bytes) for each in out.consumers] == [
+        ("", 7, "caller", 2)
+    ]
 
 
 GRAPH = """

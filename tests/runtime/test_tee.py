@@ -12,7 +12,7 @@ import harness
 import pytest
 
 from teastreams.core.endings import SinkEnd
-from teastreams.core.fanout import Fanout, Terms
+from teastreams.core.fanout.arithmetic import Fanout, Terms
 from teastreams.core.frames import Kind, frame
 from teastreams.runtime.fanout import tee
 from teastreams.runtime.fanout.pump import Instruction, SinkReport

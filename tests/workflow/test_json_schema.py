@@ -94,7 +94,7 @@ def test_a_good_document_is_not_marked(path: Path) -> None:
 # What only the readers can tell: Python, relations, and how a text must look to be a name.
 BEYOND = re.compile(
     r"^(code_|disabled_|edge_con|edge_type_without|yaml_|config_raise|config_unknown|node_name_characters"
-    r"|node_streams_(empty|null)|settings_two_timeouts)"
+    r"|node_streams_(empty|null)|node_command_in_threads|node_outside|settings_two_timeouts)"
 )
 
 
@@ -133,9 +133,22 @@ def test_what_must_be_there_is_required() -> None:
     required = {place.name: set(definition(place).get("required", ())) for place in PLACES}
     assert required["the top level"] == {"nodes"}
     assert required["an edge"] == {"from", "to"}
-    assert "name" in required["a node"]
+    assert required["a node"] == {"name"}
+    assert definition_of_node()["anyOf"] == [{"required": ["run"]}, {"required": ["command"]}]
     assert required["`stdin` of a node"] == {"from"}
     assert required["settings"] == set()
+
+
+def definition_of_node() -> Any:
+    return next(definition(place) for place in PLACES if place.name == "a node")
+
+
+def test_a_key_that_means_nothing_alone_is_asked_for_in_company() -> None:
+    """What goes with a program has its kind, though it is refused without one."""
+    properties = definition_of_node()["properties"]
+    assert properties["cwd"] == {"type": "string"}
+    assert properties["env"] == {"type": "object"}
+    assert properties["ok_exit_codes"] == {"type": "array", "items": {"type": "integer"}, "minItems": 1}
 
 
 SURROUNDED = {

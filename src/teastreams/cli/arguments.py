@@ -61,6 +61,8 @@ def _add_looking(commands: Any) -> None:
     graph.add_argument("file", metavar="FILE")
     graph.add_argument("--format", choices=tuple(FORMATS), default="text", help="text unless given")
     commands.add_parser("schema", help="print a JSON Schema of workflow documents, for editors")
+    doctor = commands.add_parser("doctor", help="say what this machine allows, and what to do about it", epilog=EPILOG)
+    doctor.add_argument("--json", action="store_true", help="as one JSON object")
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:

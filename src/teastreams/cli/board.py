@@ -49,7 +49,7 @@ def moved(progress: Progress) -> dict[Key, int]:
     for channel in progress.channels:
         found[channel.channel, ""] = channel.bytes
         for consumer in channel.consumers:
-            found[channel.channel, consumer.node or "(caller)"] = consumer.bytes
+            found[channel.channel, consumer.node or "(outside)"] = consumer.bytes
     return found
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple, Optional, Sequence
 from teastreams.cli.board import Snapshot
 from teastreams.cli.visible import clipped, columns, padded, visible
 from teastreams.core.events import ChannelProgress, ConsumerProgress, NodeProgress
-from teastreams.core.quantities import duration, size
+from teastreams.engine.quantities import duration, size
 
 BAR_COLUMNS = 10
 NAME_COLUMNS = 24
@@ -28,7 +28,7 @@ RATE_COLUMNS = 11
 STYLES = {"bad": "31", "good": "32", "held": "33", "head": "1", "dim": "2"}
 OVER = frozenset(("done", "stopped", "failed", "consequence", "tainted", "cancelled", "ended"))
 FAILED = frozenset(("failed", "consequence", "tainted", "cancelled"))
-CALLER = "(caller)"
+OUTSIDE = "(outside)"
 
 
 class Span(NamedTuple):
@@ -57,7 +57,7 @@ def layout(snapshot: Snapshot, width: int, height: int, colour: bool = False) ->
 def _name_columns(snapshot: Snapshot, width: int) -> int:
     progress = snapshot.progress
     names = [node.node for node in progress.nodes] + [channel.channel for channel in progress.channels]
-    names += [f"  {consumer.node or CALLER}" for channel in progress.channels for consumer in channel.consumers]
+    names += [f"  {consumer.node or OUTSIDE}" for channel in progress.channels for consumer in channel.consumers]
     longest = max((columns(visible(name)) for name in names), default=0)
     return max(1, min(longest, NAME_COLUMNS, width // 3))
 
@@ -74,7 +74,7 @@ def _node(node: NodeProgress, names: int) -> Row:
     if node.waits_for:
         waits = f"  waits for {', '.join(map(visible, node.waits_for))} ({visible(node.channel)})"
     elif node.channel:
-        waits = f"  waits for the caller ({visible(node.channel)})"
+        waits = f"  waits for outside ({visible(node.channel)})"
     style = "bad" if node.doing in FAILED else "good" if over else "held" if waits else ""
     spans = (
         Span(padded(visible(node.node), names)),
@@ -88,13 +88,13 @@ def _node(node: NodeProgress, names: int) -> Row:
 def _channel(channel: ChannelProgress, snapshot: Snapshot, names: int) -> list[Row]:
     done = bool(channel.consumers) and all(consumer.done for consumer in channel.consumers)
     figures = _figures(channel.bytes, channel.counted, snapshot.rates.get((channel.channel, "")), done)
-    source = Span(f"  from {visible(channel.producer or CALLER)}", "dim")
+    source = Span(f"  from {visible(channel.producer or OUTSIDE)}", "dim")
     head = Row((Span(padded(visible(channel.channel), names)), *figures, source), done)
     return [head, *(_consumer(channel.channel, each, snapshot, names) for each in channel.consumers)]
 
 
 def _consumer(channel: str, consumer: ConsumerProgress, snapshot: Snapshot, names: int) -> Row:
-    name = consumer.node or CALLER
+    name = consumer.node or OUTSIDE
     figures = _figures(consumer.bytes, consumer.counted, snapshot.rates.get((channel, name)), consumer.done)
     dropped = f", {size(consumer.dropped_bytes)} dropped" if consumer.dropped_bytes else ""
     return Row(

@@ -1,4 +1,4 @@
-"""`teastreams run | resume | validate | graph | schema`: from arguments to an exit code.
+"""`teastreams run | resume | validate | graph | schema | doctor`: from arguments to an exit code.
 
 | exit | meaning |
 |---|---|
@@ -25,9 +25,11 @@ from types import FrameType
 from typing import IO, Any, Callable, Optional, Sequence
 
 from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
-from teastreams.cli import outlet, reporting
+from teastreams.cli import doctor, outlet, reporting
 from teastreams.cli.arguments import UsageError, command_line, given_state
+from teastreams.core.machine.findings import findings, streams_can_run
 from teastreams.engine.app import CompiledGraph
+from teastreams.engine.doctor import examined
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
@@ -94,6 +96,13 @@ def _schema(_options: argparse.Namespace, stdout: IO[str]) -> int:
     return FINISHED
 
 
+def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
+    machine = examined()
+    found = findings(machine)
+    outlet.write_result(doctor.as_json(found, machine) if options.json else doctor.as_lines(found), None, stdout)
+    return FINISHED if streams_can_run(found) else NOT_NOW
+
+
 def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
     app = YAMLEngine().load_from_file(options.file).compile().with_streams(stdout=stdout)
     _refuse_shared_streams(app, options)
@@ -107,13 +116,14 @@ def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
         begin = partial(app.resume_stream, keeper, state, checkpoint_id=options.id, echo_output=False)
     else:
         begin = partial(app.stream, state, checkpointer=keeper, echo_output=False)
+    options.live = not _shares_screen(app, options, stdout)
     return _finish(_watched(begin, options, stdout), options, stdout, app.binds("stdout"))
 
 
 def _watched(begin: Any, options: argparse.Namespace, stdout: IO[str]) -> RunResult:
     """Walk the events to the last one, telling those who want to know; show the figures, however it ends."""
     log = outlet.EventLog(options.events, stdout)
-    reporter = reporting.reporter(options.progress, options.quiet, os.environ)
+    reporter = reporting.reporter(options.progress, options.quiet, os.environ, options.live)
     asked = [reporter.progress_seconds, log.progress_seconds, reporting.PLAIN_SECONDS if options.verbose else None]
     events = begin(progress_seconds=min((each for each in asked if each is not None), default=None))
     try:
@@ -175,6 +185,12 @@ def _refuse_shared_streams(app: CompiledGraph, options: argparse.Namespace) -> N
         raise UsageError("--events - and a node of this workflow both write stdout; write --events FILE")
 
 
+def _shares_screen(app: CompiledGraph, options: argparse.Namespace, stdout: IO[str]) -> bool:
+    """Somebody else writes on the terminal while we run: what reads our stdout, or who types our stdin."""
+    written = app.binds("stdout") or options.events == "-"
+    return (written and outlet.may_reach_terminal(stdout)) or (app.binds("stdin") and os.isatty(0))
+
+
 def _refuse_lost_output(options: argparse.Namespace) -> None:
     for option in ("output", "events"):
         path = getattr(options, option)
@@ -189,6 +205,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
     "validate": _validate,
     "graph": _graph,
     "schema": _schema,
+    "doctor": _doctor,
 }
 
 

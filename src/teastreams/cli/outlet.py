@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -152,6 +153,12 @@ def _replace(target: str, data: bytes) -> None:
         except BaseException:
             os.unlink(file.name)
             raise
+
+
+def may_reach_terminal(file: IO[str]) -> bool:
+    """Could what is written there come up on a terminal? It is one, or a pipe to somebody of whom we know nothing."""
+    mode = os.fstat(file.fileno()).st_mode
+    return os.isatty(file.fileno()) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def say(text: str) -> None:

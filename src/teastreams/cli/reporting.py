@@ -14,7 +14,7 @@ from teastreams.cli.live import LiveView
 from teastreams.cli.outlet import say
 from teastreams.cli.visible import visible
 from teastreams.core.events import NodeFinished, NodeOutput, NodeStarted, Progress, RunEvent, SectionFinished, Warned
-from teastreams.core.quantities import duration, size
+from teastreams.engine.quantities import duration, size
 from teastreams.engine.results import RunFinished, RunResult
 
 LIVE_SECONDS = 0.2
@@ -112,11 +112,16 @@ class Live:
         self._view.clear()
 
 
-def reporter(choice: str, quiet: bool, environment: Mapping[str, str]) -> Reporter:
-    """The reporter for `--progress choice`: `auto` is live on a terminal that can, and silent where nobody watches."""
+def reporter(choice: str, quiet: bool, environment: Mapping[str, str], alone: bool = True) -> Reporter:
+    """The reporter for `--progress choice`: `auto` is live on a terminal that can, and silent where nobody watches.
+
+    Not `alone` on the terminal (`teastreams run filter.yaml | head`), a view would write over what others have written.
+    """
     if quiet:
         return Quiet()
     terminal = os.isatty(STDERR)
+    if choice == "auto" and not alone:
+        return Lines(False, terminal)
     if choice == "auto" and terminal and can_redraw(environment):
         return Live(LiveView(STDERR, colour=not environment.get("NO_COLOR")))
     return Lines(choice == "plain" or (choice == "auto" and terminal), terminal)

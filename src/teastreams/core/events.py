@@ -99,8 +99,8 @@ class ConsumerProgress:
     """What one reader of a channel has got so far.
 
     `buffered_bytes` were written for it and not read yet, as far as that can be known: None where nobody can tell.
-    `counted` says by whom: "fan-out", "node" (its own `sys.stdin`), "sampled" (the kernel's count of all that a program
-    has read), "unknown". `limit_bytes` is what a fan-out may keep for it in memory, 0 for a bare pipe.
+    `counted` says by whom: "fan-out", "node" (its own `sys.stdin`), "caller", "sampled" (the kernel's count of all that
+    a program has read), "unknown". `limit_bytes` is what a fan-out may keep for it in memory, 0 for a bare pipe.
     """
 
     node: str

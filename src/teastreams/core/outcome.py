@@ -354,7 +354,8 @@ class Judge:
             for (channel, node), end in self.sinks.items()
             if end in SINK_REASONS and self.plan.channels[channel].fanout == name
         ]
-        fed = [self._noticed[OUTSIDE, channel] for channel in self.feed_failures if feed_name(channel) == name]
+        late = len(self.endings)
+        fed = [self._noticed.get((OUTSIDE, c), late) for c in self.feed_failures if feed_name(c) == name]
         if fed:
             return fed[0], False
         ending = self.endings.get(name)

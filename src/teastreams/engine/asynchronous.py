@@ -68,7 +68,10 @@ async def _due(loop: Optional[Loop]) -> None:
     watched = loop.interests()
     try:
         for number, mask in watched:
-            (host.add_writer if mask & select.POLLOUT else host.add_reader)(number, wake)
+            try:
+                (host.add_writer if mask & select.POLLOUT else host.add_reader)(number, wake)
+            except PermissionError:  # epoll takes no /dev/null, which poll(2) says is always ready
+                wake()
         await woken
     finally:
         for number, mask in watched:

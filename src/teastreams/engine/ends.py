@@ -35,10 +35,16 @@ def ends_of(graph: Graph, flow: Flow, feed: Optional[Mapping[str, Any]], can_rea
     return Outside(feeds, {channel: _tap(graph) for channel in sorted(graph.opened & ahead)})
 
 
+def out_of_reach(graph: Graph, flow: Flow) -> Iterator[Problem]:
+    """Channels that the caller was to hold and that lie inside a branch."""
+    for channel in sorted((graph.fed | graph.opened) - _on_main_line(graph, flow)):
+        fix = "join it in a section of the main line"
+        yield Problem(f"the caller cannot reach channel {channel!r}, which lies inside a branch of a fan-out", fix)
+
+
 def new_tap(graph: Graph, flow: Flow, channel: str) -> Tap:
     """A reading end of a channel of the main line; ValueError when there is none of that name."""
-    members = [name for step in flow if isinstance(step, Section) for name in step.members]
-    readable = _channels(graph, members)
+    readable = _on_main_line(graph, flow)
     if channel in readable:
         return _tap(graph)
     near = difflib.get_close_matches(channel, readable, 1)
@@ -49,6 +55,10 @@ def new_tap(graph: Graph, flow: Flow, channel: str) -> Tap:
 def _tap(graph: Graph) -> Tap:
     """With the limit that every consumer of this graph has."""
     return Tap(graph.parallel.streams.buffer_limit)
+
+
+def _on_main_line(graph: Graph, flow: Flow) -> frozenset[str]:
+    return _channels(graph, [name for step in flow if isinstance(step, Section) for name in step.members])
 
 
 def _channels(graph: Graph, nodes: Iterable[str]) -> frozenset[str]:

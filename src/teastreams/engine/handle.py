@@ -212,6 +212,7 @@ class RunHandle:
 
     @property
     def _ended(self) -> bool:
+        """Whatever the way: nothing of it is left then."""
         return self._events is _OVER
 
     def _end(self, error: Optional[BaseException]) -> None:

@@ -15,6 +15,7 @@ from teastreams.core.graph import END, START, Command, Edge, Graph, Node, Parall
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
 from teastreams.engine.declarations import Streams, command_value, streams_config
+from teastreams.engine.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -155,7 +156,11 @@ class StateGraph:
         problems = checked.problems()
         if problems:
             raise WorkflowError(problems)
-        return CompiledGraph(graph, checkpointer)
+        compiled = CompiledGraph(graph, checkpointer)
+        problems = tuple(out_of_reach(graph, compiled.flow))
+        if problems:
+            raise WorkflowError(problems)
+        return compiled
 
     def _add(self, edge: Edge) -> StateGraph:
         self.graph = replace(self.graph, edges=(*self.graph.edges, edge))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Mapping
 
 from teastreams.core.plan import OUTSIDE
-from teastreams.core.quantities import count, duration, size, table
+from teastreams.engine.quantities import count, duration, size, table
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures
 
 NODE_HEAD = ("node", "end", "time", "cpu", "memory")
@@ -40,12 +40,13 @@ def _node(name: str, figures: NodeFigures) -> tuple[str, ...]:
 
 def _channel(name: str, channel: ChannelFigures) -> list[tuple[str, ...]]:
     wrote = (size(channel.bytes, channel.counted), count(channel.records), duration(channel.blocked_seconds))
-    rows = [(name, "from", channel.producer or "(caller)", *wrote, NONE, NONE, channel.counted)]
-    return rows + [("", "to", node or "(caller)", *_consumer(node, each)) for node, each in channel.consumers.items()]
+    rows = [(name, "from", channel.producer or "(outside)", *wrote, NONE, NONE, channel.counted)]
+    return rows + [("", "to", node or "(outside)", *_consumer(node, each)) for node, each in channel.consumers.items()]
 
 
 def _consumer(node: str, share: ConsumerFigures) -> tuple[str, ...]:
-    counted = "unknown" if node == OUTSIDE and share.counted != "fan-out" else share.counted
+    # A caller who reads the pipe by itself is not seen.
+    counted = "unknown" if node == OUTSIDE and share.counted == "node" else share.counted
     return (
         size(share.bytes, counted),
         count(share.records),

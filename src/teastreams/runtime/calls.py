@@ -131,6 +131,7 @@ class Calls:
     rmdir: Callable[..., None] = os.rmdir
     isatty: Callable[[int], bool] = os.isatty
     fstat: Callable[[int], os.stat_result] = os.fstat
+    fstatvfs: Callable[[int], os.statvfs_result] = os.fstatvfs
     listdir: Callable[[str], list[str]] = os.listdir
     temporary_file: Callable[..., int] = _temporary_file
     shared_memory: Callable[[int], mmap.mmap] = _shared_memory

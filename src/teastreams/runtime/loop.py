@@ -34,6 +34,7 @@ class Loop:
     def unwatch(self, fd: Fd) -> None:
         """Forget `fd`; harmless if it was not watched or is closed. Always before closing it."""
         if self._watchers.pop(fd.number, None) is not None:
+            del self._masks[fd.number]
             self._set.unregister(fd.number)
 
     def at(self, key: Hashable, seconds: Optional[float], call: Callable[[], None]) -> None:

@@ -40,7 +40,7 @@ def preflight(plan: SectionPlan, max_at_once: Optional[int], on_threads: str) ->
     workers = len(plan.workers) if max_at_once is None else min(max_at_once, len(plan.workers))
     need = workers * NODE_DESCRIPTORS + 2 * len(plan.pipes) + SPARE_DESCRIPTORS
     soft, hard = calls.table.getrlimit(resource.RLIMIT_NOFILE)
-    have = soft - LOWEST - _open_descriptors()
+    have = soft - LOWEST - open_descriptors()
     if soft != resource.RLIM_INFINITY and have < need:
         room = (
             "" if hard != resource.RLIM_INFINITY and hard <= soft else f" (up to {hard} without root: ulimit -n {hard})"
@@ -58,7 +58,7 @@ def pipe_bytes(plan: SectionPlan, settings: StreamSettings) -> Optional[int]:
     forced = calls.forced_pipe_bytes()
     if forced is not None or not settings.buffer_grows:
         return forced or settings.buffer_size
-    size, quota = LARGEST_PIPE_BYTES, _pipe_quota_bytes()
+    size, quota = LARGEST_PIPE_BYTES, pipe_quota_bytes()
     while size > DEFAULT_BUFFER_BYTES and quota and size * max(1, len(plan.pipes)) > quota // 2:
         size //= 2
     return size
@@ -95,7 +95,7 @@ def _os_threads() -> int:
     return count
 
 
-def _open_descriptors() -> int:
+def open_descriptors() -> int:
     """How many numbers from LOWEST on are taken; ours all lie there."""
     for folder in ("/proc/self/fd", "/dev/fd"):
         with suppress(OSError):
@@ -103,7 +103,7 @@ def _open_descriptors() -> int:
     return 64
 
 
-def _pipe_quota_bytes() -> int:
+def pipe_quota_bytes() -> int:
     """The soft quota of pipe memory per user on Linux; 0 where there is none."""
     if calls.portable():
         return 0

@@ -11,8 +11,8 @@ the code of a node may be, are not in it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Optional, Union
+from dataclasses import dataclass, replace
+from typing import Iterator, Optional, Union
 
 from teastreams.errors import Position
 from teastreams.workflow.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
@@ -31,18 +31,22 @@ _AROUND, _SUBJECT, _KEY, _VALUE, _INSIDE = (Position("", line, 1) for line in ra
 
 # A value of every kind. The text is a name, a word and a line of Python at once.
 _SCALARS: tuple[tuple[str, Plain], ...] = (("null", None), ("boolean", True), ("number", 1.5), ("string", "a"))
-_IN_LISTS: tuple[tuple[str, Plain], ...] = (("boolean", True), ("integer", 1), ("number", 1.5), ("string", "a"))
+_IN_LISTS: tuple[tuple[str, Plain], ...] = (("boolean", True), ("number", 1.5), ("integer", 1), ("string", "a"))
 
 
 @dataclass(frozen=True)
 class _Way:
-    """How to come to a kind of mapping from the top of a document: keys, and whether each holds a list of them."""
+    """How to come to a kind of mapping from the top of a document: keys, and whether each holds a list of them.
+
+    `company` is what always stands in the mapping: some keys mean nothing without another one.
+    """
 
     steps: tuple[tuple[str, bool], ...] = ()
+    company: tuple[YamlEntry, ...] = ()
 
     def report(self, *entries: YamlEntry) -> Report:
         """What the readers note about a document in which the mapping at the end of the way has these entries."""
-        value: YamlValue = YamlMapping(_SUBJECT, entries)
+        value: YamlValue = YamlMapping(_SUBJECT, (*self.company, *entries))
         for key, listed in reversed(self.steps):
             inner = YamlSequence(_AROUND, (value,)) if listed else value
             value = YamlMapping(_AROUND, (YamlEntry(key, _AROUND, inner),))
@@ -79,10 +83,18 @@ def _mapping(place: Place, way: _Way) -> tuple[Schema, list[tuple[Place, _Way]]]
     for key in place.keys:
         mapping, item = (_opened(way, key, listed) for listed in (False, True))
         below += [(found, _Way((*way.steps, (key, found is item)))) for found in (mapping, item) if found]
-        properties[key] = _value(way, key, mapping, item)
+        asked = (_value(each, key, mapping, item) for each in (way, *_accompanied(way, key, place)))
+        properties[key] = next(filter(None, asked), {})
     schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
-    required = _required(way, place)
-    return ({**schema, "required": required} if required else schema), below
+    return {**schema, **_required(way, place)}, below
+
+
+def _accompanied(way: _Way, key: str, place: Place) -> Iterator[_Way]:
+    """The same way with each other key of the mapping in place, one at a time."""
+    for other in place.keys:
+        if other != key:
+            entry = _best(way, other)
+            yield replace(way, company=(YamlEntry(other, _AROUND, entry.value),))
 
 
 def _opened(way: _Way, key: str, listed: bool) -> Optional[Place]:
@@ -125,6 +137,7 @@ def _list(way: _Way, key: str) -> list[Schema]:
     kinds = [kind for kind, sample in _IN_LISTS if _passes(way, key, [sample])]
     if not kinds:
         return []
+    kinds = [kind for kind in kinds if kind != "integer" or "number" not in kinds]
     items: Schema = {"type": kinds[0] if len(kinds) == 1 else kinds}
     return [{"type": "array", "items": items, **_least(way, key)}]
 
@@ -155,12 +168,14 @@ def _yaml(sample: Sample, where: Position) -> YamlValue:
 # -- keys that must be there ------------------------------------------------------------------------------------------
 
 
-def _required(way: _Way, place: Place) -> list[str]:
-    """The keys without which a mapping that has all the others is still found incomplete."""
+def _required(way: _Way, place: Place) -> Schema:
+    """The keys that cure a complaint about the mapping: those that none can replace, and those of which one will do."""
     entries = {key: _best(way, key) for key in place.keys}
     complaints = _complaints(way)
-    wanted = [key for key, entry in entries.items() if _complaints(way, entry) < complaints]
-    return [key for key in wanted if _complaints(way, *(entries[other] for other in wanted if other != key))]
+    cures = [key for key, entry in entries.items() if _complaints(way, entry) < complaints]
+    required = [key for key in cures if _complaints(way, *(entries[other] for other in cures if other != key))]
+    choice = [{"required": [key]} for key in cures if key not in required]
+    return {**({"required": required} if required else {}), **({"anyOf": choice} if choice else {})}
 
 
 def _best(way: _Way, key: str) -> YamlEntry:

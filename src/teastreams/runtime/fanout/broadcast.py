@@ -20,7 +20,7 @@ from functools import partial
 from typing import Callable, Mapping, Optional
 
 from teastreams.core.endings import SinkEnd
-from teastreams.core.fanout import Fanout
+from teastreams.core.fanout.arithmetic import Fanout
 from teastreams.core.frames import Kind, frame
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.plan import fanout_name

@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Optional, Sequence, Union
 
-from teastreams.core.fanout import Terms
+from teastreams.core.fanout.arithmetic import Terms
 from teastreams.core.graph import DEFAULT_LIMIT_BYTES, DEFAULT_SPILL_BYTES, MAX_CONSUMERS
 from teastreams.errors import LimitError, Problem, WorkflowError
 from teastreams.runtime import calls

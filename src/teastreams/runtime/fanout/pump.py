@@ -6,8 +6,8 @@
                      ▼     │
                   fanout.spill
 
-Laws: decides nothing about bytes, `core/fanout.py` does; waits only in poll(2), and never with something it could do;
-a sink whose reader has gone is noticed without writing to it (POLLERR comes with mask 0, too); a consumer is reported
+Laws: decides nothing about bytes, `core/fanout` does; waits only in poll(2), and never with something it could do; a
+sink whose reader has gone is noticed without writing to it (POLLERR comes with mask 0, too); a consumer is reported
 first and its pipe closed then, so that nobody sees an end of file that was not vouched for; returns with every
 descriptor it was given closed. This is the portable engine: `_Pump.run` is the only method that knows how bytes move,
 a zero-copy engine goes beside it. Expects SIGPIPE and SIGXFSZ to be ignored, as Python sets them at start.
@@ -21,9 +21,9 @@ from enum import Enum
 from typing import Callable, Optional, Sequence
 
 from teastreams.core.endings import SinkEnd
-from teastreams.core.fanout import READ_BYTES, Fanout, LogRead, Terms
+from teastreams.core.fanout.arithmetic import READ_BYTES, Fanout, LogRead, Terms
+from teastreams.core.fanout.window import Buffer
 from teastreams.core.graph import DEFAULT_LIMIT_BYTES, DEFAULT_SPILL_BYTES
-from teastreams.core.window import Buffer
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.spill import SpillLog
 from teastreams.runtime.fds import Fd

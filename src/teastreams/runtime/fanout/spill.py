@@ -3,7 +3,7 @@
 Laws: offsets are those of the stream; segments have no name and mode 0600, so they vanish with the process and
 nobody can put a link in their place; a segment goes as soon as nobody needs any of it, so the disk holds at most
 the spill limit and one segment more. Errors of the disk pass through: what to do about them is decided in
-`core/fanout.py`. Called by `pump` alone.
+`core/fanout/arithmetic.py`. Called by `pump` alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Callable, Optional, TypeVar
 
-from teastreams.core.window import Buffer
+from teastreams.core.fanout.window import Buffer
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd
 

@@ -5,8 +5,8 @@
                         result (READY, one SINK per consumer, report) ──▶ supervisor
 
 It has no channel on 0, 1 and 2, runs no user code, and speaks the same protocol as a node's worker. How bytes are
-copied is the pump's business, what is owed to whom `core.fanout`'s. A consumer's end is reported before its pipe is
-closed; what a dead fan-out worker had not reported as delivered is not delivered.
+copied is the pump's business, what is owed to whom `core.fanout.arithmetic`'s. A consumer's end is reported before its
+pipe is closed; what a dead fan-out worker had not reported as delivered is not delivered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from teastreams.core.endings import How, SinkEnd
-from teastreams.core.fanout import Fanout
+from teastreams.core.fanout.arithmetic import Fanout
 from teastreams.core.frames import FrameReader, Kind
 from teastreams.core.plan import Channel
 from teastreams.runtime import calls

@@ -67,9 +67,7 @@ class Child:
     that pipe tells when all of them have gone; `left_running` says that they had to be killed.
     """
 
-    def __init__(
-        self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd, program: bool = False
-    ) -> None:
+    def __init__(self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd, program: bool = False) -> None:
         self.name, self._loop, self.program = name, loop, program
         self.exit_seen = self.left_running = False
         self.result, self.control, self.lifeline = result, control, lifeline

@@ -257,4 +257,3 @@ class Outside:
             {name: feed for name, feed in self.feeds.items() if name in wanted},
             {name: tap for name, tap in self.taps.items() if name in wanted},
         )
-

@@ -40,13 +40,15 @@ PHASES = {
 
 
 class Moved(NamedTuple):
-    """Bytes that went one way, and by whom they were counted: node, fan-out, sampled or unknown."""
+    """Bytes that went one way, and by whom they were counted: node, caller, fan-out, sampled or unknown."""
 
     bytes: int
     counted: str
 
 
 NOBODY = Moved(0, "unknown")
+EXACT = ("node", "caller")
+"""Who counts what passes through their own hands, at an end of a pipe."""
 
 
 class Sampler:
@@ -104,19 +106,25 @@ class Sampler:
         return self._gauges[channel.producer].records(channel.fd)
 
     def _written(self, channel: Channel) -> Moved:
-        if channel.fanout is not None:
-            passed = Moved(self._gauges[channel.fanout].moved(0), "fan-out")
-            own = self._moved(channel.producer, channel.fd)
-            return own if own.counted == "node" and own.bytes >= passed.bytes else passed
-        return self._moved(channel.producer, channel.fd)
+        own = self._moved(channel.producer, channel.fd)
+        feed = self._supervisor.order.outside.feeds.get(channel.name)
+        if channel.producer == OUTSIDE and feed is not None:
+            own = Moved(feed.moved_bytes, "caller")
+        if channel.fanout is None:
+            return own
+        passed = Moved(self._gauges[channel.fanout].moved(0), "fan-out")
+        return own if own.counted in EXACT and own.bytes >= passed.bytes else passed
 
     def _consumer(self, channel: Channel, index: int, consumer: Consumer, written: Moved) -> ConsumerProgress:
         read = self._moved(consumer.node, 0)
+        tap = self._supervisor.order.outside.taps.get(channel.name)
+        if consumer.node == OUTSIDE and tap is not None:
+            read = Moved(tap.moved_bytes, "caller")
         gauge = self._gauges.get(consumer.node)
         starved = gauge.waited_seconds(0) if gauge is not None and read.counted == "node" else None
         status = self._supervisor.judge.statuses.get(consumer.node)
         if channel.fanout is None:
-            known = read.counted == written.counted == "node"
+            known = read.counted in EXACT and written.counted in EXACT
             held = max(0, written.bytes - read.bytes) if known else None
             return ConsumerProgress(consumer.node, *read, held, starved_seconds=starved, done=status is not None)
         sink = self._sinks[channel.name][index]

@@ -315,8 +315,14 @@ class Supervisor:
     def stop(self, reason: str, event: Event = Event.STOP) -> None:
         """Ask every worker to end; those not started yet never will."""
         self._waiting.clear()
+        self._end_feeds()
         for child in list(self.children.values()):
             self._stop_one(child, reason, event)
+
+    def _end_feeds(self) -> None:
+        """No more of the caller's code runs. Its readers are given no verdict: this is no end of file."""
+        for feed in self.order.outside.feeds.values():
+            feed.detach()
 
     def _stop_one(self, child: Child, reason: str, event: Event = Event.STOP) -> None:
         if child.live and not child.stop_reason:
@@ -361,6 +367,7 @@ class Supervisor:
     def _end_now(self) -> None:
         """Leave nothing, however `run` ends. After an ordinary end there is nothing to do here."""
         self._waiting.clear()
+        self._end_feeds()
         for child in self.children.values():
             if child.live:
                 self._stop_one(child, "stopped", Event.STOP_NOW)
@@ -369,8 +376,6 @@ class Supervisor:
         for child in self.children.values():
             self._feed(child, Event.STOP_NOW)
             child.close()
-        for feed in self.order.outside.feeds.values():
-            feed.detach()
         for tap in self.order.outside.taps.values():
             tap.detach()
         self._hire.close()

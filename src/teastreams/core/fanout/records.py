@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from teastreams.core.window import Buffer, Window
+from teastreams.core.fanout.window import Buffer, Window
 
 NEWLINE = b"\n"
 

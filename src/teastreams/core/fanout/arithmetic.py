@@ -17,9 +17,9 @@ from enum import Enum
 from typing import KeysView, Optional, Sequence, Union
 
 from teastreams.core.endings import SinkEnd
+from teastreams.core.fanout.records import RecordQueue
+from teastreams.core.fanout.window import Buffer, Window
 from teastreams.core.graph import DEFAULT_SPILL_BYTES, OVERFLOWS
-from teastreams.core.records import RecordQueue
-from teastreams.core.window import Buffer, Window
 
 # As much as the largest pipe that an ordinary user may have: more cannot come at once.
 READ_BYTES = 1024 * 1024

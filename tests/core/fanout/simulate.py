@@ -1,7 +1,7 @@
 """Seeded schedules for the broadcast arithmetic: a fake source, fake pipes, a fake disk, and one checker.
 
 Everything is derived from one seed; a failure shows the seed, all that was derived from it, and the last steps.
-A seed that ever failed stays in `seeds.txt`. As a program it tries many: `python tests/core/simulate.py 50000 [first]`.
+A seed that ever failed stays in `seeds.txt`. As a program it tries many: `python tests/core/fanout/simulate.py 50000`.
 Two questions are kept apart: nothing wrong happened (after every step), and it ended (at the last).
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from teastreams.core.endings import SinkEnd
-from teastreams.core.fanout import Fanout, LogRead, Terms
+from teastreams.core.fanout.arithmetic import Fanout, LogRead, Terms
 from teastreams.core.graph import OVERFLOWS
 
 SEEDS = Path(__file__).with_name("seeds.txt")

@@ -1,10 +1,10 @@
-"""core/quantities.py: sizes, times and tables as short text."""
+"""engine/quantities.py: sizes, times and tables as short text."""
 
 from __future__ import annotations
 
 import pytest
 
-from teastreams.core.quantities import count, duration, size, table
+from teastreams.engine.quantities import count, duration, size, table
 
 
 @pytest.mark.parametrize(

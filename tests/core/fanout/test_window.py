@@ -1,10 +1,10 @@
-"""core/window.py: bytes in memory by absolute offset."""
+"""core/fanout/window.py: bytes in memory by absolute offset."""
 
 from __future__ import annotations
 
 import pytest
 
-from teastreams.core.window import JOIN_BYTES, Window
+from teastreams.core.fanout.window import JOIN_BYTES, Window
 
 BIG = bytes(range(256)) * (JOIN_BYTES // 256) + b"!"
 

@@ -1,4 +1,4 @@
-"""core/records.py: whole records, a limit, exact counts."""
+"""core/fanout/records.py: whole records, a limit, exact counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from teastreams.core.records import RecordQueue
+from teastreams.core.fanout.records import RecordQueue
 
 OLDEST, NEWEST = False, True  # the value of keep_oldest for drop_oldest and drop_newest
 POLICIES = pytest.mark.parametrize("keep_oldest", [OLDEST, NEWEST], ids=["drop_oldest", "drop_newest"])

@@ -1,4 +1,4 @@
-"""core/fanout.py: each policy by itself, and all of them under thousands of random schedules."""
+"""core/fanout/arithmetic.py: each policy by itself, and all of them under thousands of random schedules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from simulate import known_seeds, simulate
 
 from teastreams.core.endings import SinkEnd
-from teastreams.core.fanout import LEAST_READ_BYTES, READ_BYTES, Fanout, LogRead, Terms
+from teastreams.core.fanout.arithmetic import LEAST_READ_BYTES, READ_BYTES, Fanout, LogRead, Terms
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB

@@ -65,3 +65,10 @@ class TestGraph:
     def test_declarations_are_frozen(self, value: object) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
             value.name = "other"  # type: ignore[attr-defined]
+
+
+def test_a_buffer_size_that_was_named_is_not_replaced_by_the_largest() -> None:
+    """Only settings that name none let the runtime choose."""
+    assert StreamSettings().buffer_grows
+    assert not StreamSettings(buffer_size=4096).buffer_grows
+    assert not dataclasses.replace(StreamSettings(), buffer_size=2**20).buffer_grows

@@ -72,7 +72,10 @@ SIGPIPE = 13
 HELD_OPEN = "a process that it started kept its stream open after it had ended; wait for it, or give it another stdout"
 
 SINK_REASONS = {
-    SinkEnd.OVERFLOWED: "the consumer fell behind by more than its buffer_limit and its overflow policy is fail",
+    SinkEnd.OVERFLOWED: (
+        "the consumer fell behind by more than its buffer_limit and its overflow policy is fail; "
+        "raise its buffer_limit, or choose block or spill"
+    ),
     SinkEnd.CUT: "bytes on their way to this consumer were lost",
     SinkEnd.HELD: HELD_OPEN,
 }

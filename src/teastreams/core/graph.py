@@ -33,7 +33,7 @@ MAX_NODES = 256
 class StreamSettings:
     """`settings.parallel.streams`: defaults for every channel. Sizes in bytes, times in seconds.
 
-    `buffer_size` is the wished size of the kernel's pipes. `buffer_grows` is True when the document left it
+    `buffer_size` is the wished size of the kernel's pipes. `buffer_grows` is True when it was left
     out: the runtime then takes the largest size that the machine's quota allows. `timeout` is the wall clock
     of one stream section, `stall_timeout` the longest time without a byte moved anywhere in it; None is never.
     """
@@ -48,6 +48,11 @@ class StreamSettings:
     stall_timeout: Optional[float] = None
     grace_seconds: float = 5.0
     drain_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        # In Python a size that was named is meant, as it is in a document.
+        if self.buffer_size != DEFAULT_BUFFER_BYTES:
+            object.__setattr__(self, "buffer_grows", False)
 
 
 @dataclass(frozen=True)

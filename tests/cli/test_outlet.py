@@ -248,3 +248,27 @@ def test_what_may_come_up_on_a_terminal(tmp_path: Path) -> None:
     finally:
         os.close(terminal[0])
         os.close(pipe[0])
+
+
+class Screen(io.StringIO):
+    """A stderr that is a terminal, or not."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.mark.parametrize(
+    ("terminal", "shown"), [(True, "bad \\x1b]0;renamed\\x07\n  line 2\n"), (False, "bad \x1b]0;renamed\x07\n  line 2\n")]
+)
+def test_a_message_cannot_drive_the_terminal_it_is_shown_on(
+    terminal: bool, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text of an error may be a stranger's; its lines stay lines, and a file gets it as it is."""
+    screen = Screen(terminal)
+    monkeypatch.setattr("sys.stderr", screen)
+    outlet.say("bad \x1b]0;renamed\x07\n  line 2")
+    assert screen.getvalue() == shown

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import IO, Any, Callable, Iterator, Mapping, Optional
 
+from teastreams.cli.visible import visible
 from teastreams.core.events import Progress
 from teastreams.errors import WorkflowFailed
 
@@ -162,8 +163,10 @@ def may_reach_terminal(file: IO[str]) -> bool:
 
 
 def say(text: str) -> None:
-    """One message to stderr."""
+    """One message to stderr. On a terminal nothing in it acts: an error may repeat what strangers wrote."""
     with suppress(OSError, ValueError, AttributeError):  # stderr may be full, closed, or None
+        if sys.stderr.isatty():
+            text = "\n".join(map(visible, text.split("\n")))
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 

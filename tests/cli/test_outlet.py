@@ -262,7 +262,8 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("terminal", "shown"), [(True, "bad \\x1b]0;renamed\\x07\n  line 2\n"), (False, "bad \x1b]0;renamed\x07\n  line 2\n")]
+    ("terminal", "shown"),
+    [(True, "bad \\x1b]0;renamed\\x07\n  line 2\n"), (False, "bad \x1b]0;renamed\x07\n  line 2\n")],
 )
 def test_a_message_cannot_drive_the_terminal_it_is_shown_on(
     terminal: bool, shown: str, monkeypatch: pytest.MonkeyPatch

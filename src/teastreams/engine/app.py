@@ -46,7 +46,7 @@ class CompiledGraph:
         Descriptors, or open files that have one; they are lent and stay open. Left out: descriptors 0, 1 and 2.
         """
         given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-        own = {name: each if isinstance(each, int) else each.fileno() for name, each in given.items() if each is not None}
+        own = {n: each if isinstance(each, int) else each.fileno() for n, each in given.items() if each is not None}
         other = CompiledGraph(self.graph, self._checkpointer)
         other.own_streams = {**self.own_streams, **own}
         return other

@@ -39,9 +39,7 @@ def streams_config(node: str, streams: Optional[Streams]) -> Optional[NodeStream
             bindings[stream] = Binding() if end == OUTER else _file(node, stream, end)
         else:
             channels[stream] = end
-    return NodeStreamsConfig(
-        channels.get("stdin"), channels.get("stdout"), channels.get("stderr"), delivery, bindings
-    )
+    return NodeStreamsConfig(channels.get("stdin"), channels.get("stdout"), channels.get("stderr"), delivery, bindings)
 
 
 def command_value(

@@ -17,7 +17,7 @@ from typing import Any, Generator, Mapping, Optional, Sequence, Union
 from teastreams.core.events import NodeOutput, RunEvent
 from teastreams.core.graph import ParallelConfig
 from teastreams.core.merge import ParallelFlowResult, merged
-from teastreams.core.outcome import WELL
+from teastreams.core.outcome import WELL, Status
 from teastreams.core.plan import OUTSIDE, SectionPlan, plan_section
 from teastreams.errors import NodeError, Problem, WorkflowError, WorkflowFailed
 from teastreams.executors.flows import BranchFlow, branch_flow
@@ -108,14 +108,13 @@ class ProcessExecutor:
         WorkflowFailed when a file that a stream is bound to cannot be opened; nothing was started then.
         """
         outside = OutsideEnds(order.plan, self.own_streams)
-        outcome: Optional[SectionOutcome] = None
         try:
             self.current = Supervisor(replace(order, given={**order.given, **_opened(outside)}))
             yield from self.current.run()
-            outcome = self.current.outcome()
+            outcome = _settled(outside, self.current.outcome())
         finally:
             self.current = None
-            outside.settle(well=outcome is not None and outcome.primary is None and outcome.signal is None)
+            outside.settle(well=False)
         raise_again(outcome.signal)
         return outcome
 
@@ -151,6 +150,16 @@ def _opened(outside: OutsideEnds) -> Mapping[tuple[str, str], Fd]:
         return outside.open()
     except NodeError as error:
         raise WorkflowFailed(error) from error
+
+
+def _settled(outside: OutsideEnds, outcome: SectionOutcome) -> SectionOutcome:
+    """The outcome, after the output files of a section that ended well have been given their names."""
+    try:
+        outside.settle(well=outcome.primary is None and outcome.signal is None)
+    except NodeError as error:
+        failed = replace(outcome.nodes[error.node], status=Status.FAILED, error=error)
+        return replace(outcome, updates={}, nodes={**outcome.nodes, error.node: failed}, primary=error)
+    return outcome
 
 
 def section_order(

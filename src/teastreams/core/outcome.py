@@ -316,7 +316,7 @@ class Judge:
     def _story_of_a_cut(self, name: str, ending: Ending) -> str:
         cut = self._cut(name, ending)
         gone = ", ".join(repr(channel.name) for channel in self._broken(name, ending) if channel not in cut)
-        if not gone:
+        if not gone or not cut:
             return describe(ending)
         return (
             f"it stopped because nobody read {gone} any more, and cut {', '.join(repr(each.name) for each in cut)}, "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import threading
 from contextlib import contextmanager, suppress
 from typing import Iterable, Iterator, Sequence
@@ -95,6 +96,8 @@ def copy_of(fd: Fd) -> Fd:
 
 def duplicate(number: int, label: str) -> Fd:
     """Own a copy of a descriptor that is not ours; OSError when it is closed."""
+    if number < 0:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     return Fd(int(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST)), label)
 
 

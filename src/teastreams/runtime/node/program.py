@@ -89,15 +89,19 @@ def _is_missing(program: Program, error: Exception) -> bool:
     """No such program; a folder that is none in PATH says ENOTDIR, a script whose interpreter is missing ENOENT."""
     name = program.argv[0]
     if "/" not in name:
-        return isinstance(error, (FileNotFoundError, NotADirectoryError)) and error.filename != program.cwd
+        return isinstance(error, (FileNotFoundError, NotADirectoryError)) and not _is_about_cwd(program, error)
     return isinstance(error, FileNotFoundError) and error.filename == name and not calls.table.access(name, os.F_OK)
+
+
+def _is_about_cwd(program: Program, error: Exception) -> bool:
+    return program.cwd is not None and isinstance(error, OSError) and error.filename == program.cwd
 
 
 def _explained(program: Program, error: Exception) -> ErrorText:
     """What could not be done, to which program, and what to do."""
     name = program.argv[0]
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    if program.cwd is not None and isinstance(error, OSError) and error.filename == program.cwd:
+    if _is_about_cwd(program, error):
         text = f"its working directory {program.cwd!r} cannot be entered: {reason}; create it, or correct `cwd`"
     elif "/" in name and isinstance(error, FileNotFoundError) and calls.table.access(name, os.F_OK):
         text = f"the program {name!r} cannot be executed: its interpreter is missing; correct its first line"

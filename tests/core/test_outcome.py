@@ -19,7 +19,7 @@ from typing import Any, Callable, Optional
 import pytest
 
 from teastreams.core.endings import Ending, ErrorText, How, SinkEnd, describe
-from teastreams.core.graph import Delivery, NodeStreamsConfig, StreamSettings
+from teastreams.core.graph import Binding, Delivery, NodeStreamsConfig, StreamSettings
 from teastreams.core.outcome import ALL_WELL, WELL, Blame, Judge, Verdict
 from teastreams.core.plan import Channel, SectionPlan, fanout_name, feed_name, plan_section
 
@@ -106,6 +106,14 @@ SITUATIONS = [
      "p done, c done, d done", ""),
     ("a whole chain stops", "a>x b<x>y c<y", "c returned left; b epipe left 1; a epipe 1",
      "a stopped, b stopped, c done", ""),
+    ("two programs: SIGPIPE, and a witness that the reader had gone", "p>x c<x", "p epipe sigpipe 1; c returned",
+     "p stopped, c done", ""),
+    ("the same, noticed the other way round", "p>x c<x", "c returned; p epipe sigpipe 1", "p stopped, c done", ""),
+    ("a chain of programs", "a>x b<x>y c<y", "a epipe sigpipe 1; b epipe sigpipe 1; c returned",
+     "a stopped, b stopped, c done", ""),
+    ("a program whose reader had gone fails by itself", "p>x c<x", "p raised 1; c returned", "p failed, c done", "p"),
+    ("SIGPIPE while somebody still reads another stream", "p>x!e c<x d<e", "c returned; p epipe sigpipe 1; d returned",
+     "p failed, c done, d tainted", "p > d"),
     ("the reader is told of nothing when it left in time", "p>x c<x", "c returned left; p raised 1",
      "p failed, c done", "p"),
     ("killed by SIGPIPE after its reader left", "p>x c<x", "c returned left; p epipe sigpipe",
@@ -764,3 +772,23 @@ class TestTheCallersOwnEnds:
         assert verdict is not None
         assert not verdict.well
         assert "towards the caller" in judge.reason(fanout_name("x"))
+
+
+@pytest.mark.parametrize(
+    ("bindings", "broken", "status"),
+    [
+        ({"stdout": Binding()}, {1}, "STOPPED"),
+        ({"stdout": Binding()}, (), "FAILED"),
+        ({"stdout": Binding("out")}, (), "FAILED"),
+        ({"stdout": Binding("out"), "stderr": Binding()}, {2}, "FAILED"),
+    ],
+)
+def test_sigpipe_ends_well_only_with_a_proof_that_everybody_outside_has_gone(
+    bindings: dict[str, Binding], broken: Any, status: str
+) -> None:
+    """A file never sends it: what stands there was cut by something else, and must not be taken for whole."""
+    judge = Judge(plan_section([("p", NodeStreamsConfig(bindings=bindings))], StreamSettings()))
+    judge.endings["p"] = Ending(How.EPIPE, 0, -13, broken=frozenset(broken))
+    judge.conclude()
+
+    assert judge.statuses["p"].name == status

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from typing import Iterator
 
 import pytest
@@ -16,7 +17,7 @@ from teastreams.core.endings import How
 from teastreams.core.frames import FrameReader, Kind, frame, header
 from teastreams.core.lifecycle import State
 from teastreams.runtime import calls
-from teastreams.runtime.fds import make_pipe
+from teastreams.runtime.fds import Fd, copy_of, make_pipe
 from teastreams.runtime.fork import STATUS_LOST
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.ending import Report
@@ -297,3 +298,61 @@ class TestReports:
     )
     def test_what_is_none_is_none(self, payload: bytes) -> None:
         assert parse_report(payload) is None
+
+
+class TestWitnesses:
+    """Copies of a program's outputs, asked at its exit."""
+
+    @pytest.fixture
+    def ends(self) -> Iterator[tuple[Fd, Fd, Fd]]:
+        """The reader's end, the program's end, and the witness."""
+        reader, writer = make_pipe("channel")
+        ends = (reader, writer, copy_of(writer))
+        yield ends
+        for fd in ends:
+            fd.close()
+
+    @pytest.fixture
+    def child(self, ends: tuple[Fd, Fd, Fd]) -> Iterator[Child]:
+        child = Child("p", Loop(), Fd(-1, ""), Fd(-1, ""), Fd(-1, ""), program=True)
+        child.witnesses = {1: ends[2]}
+        yield child
+        child.close()
+
+    def test_a_reader_that_has_gone_is_seen(self, child: Child, ends: tuple[Fd, Fd, Fd]) -> None:
+        ends[0].close()
+        ends[1].close()
+        child.hear_witnesses()
+
+        assert (child.broken, child.drained, bool(ends[2])) == (frozenset({1}), True, False)
+
+    def test_a_reader_that_is_there_is_not_and_gets_its_end_of_file(
+        self, child: Child, ends: tuple[Fd, Fd, Fd]
+    ) -> None:
+        ends[1].close()
+        child.hear_witnesses()
+
+        assert child.broken == frozenset()
+        assert os.read(ends[0].number, 1) == b""
+
+    def test_a_writer_that_is_left_is_waited_for(
+        self, child: Child, ends: tuple[Fd, Fd, Fd], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Linux; unless others than the program may write there anyway."""
+        monkeypatch.setenv(calls.PORTABLE, "")
+        drained: list[bool] = []
+        child._on_drained = lambda: drained.append(True)
+        child.hear_witnesses()
+        waits = sys.platform == "linux"
+        assert child.drained is not waits
+
+        ends[1].close()
+        child._loop.at("deadline", 5, lambda: None)
+        child._loop.wait()
+        assert (child.drained, drained) == (True, [True] if waits else [])
+
+    def test_a_lent_stream_has_other_writers_anyway(self, child: Child) -> None:
+        child.lent = frozenset({1})
+        child.hear_witnesses()
+
+        assert child.drained

@@ -35,6 +35,9 @@ from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
 from teastreams.workflow.json_schema import json_schema
 
+CLOSED = -1
+"""In the place of a stream that the caller closed: what stands on its number now is not the caller's."""
+
 FINISHED, FAILED, INVALID, PAUSED, LATE, NOT_NOW, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 5, 75, 130, 143
 
 
@@ -46,6 +49,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line and return its exit code."""
     options = command_line(sys.argv[1:] if argv is None else argv)
     command = COMMANDS[options.command]
+    options.closed = outlet.closed_streams()
     with outlet.stdout_aside() as stdout:
         return _guarded(lambda: command(options, stdout), options)
 
@@ -104,7 +108,8 @@ def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
 
 
 def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
-    app = YAMLEngine().load_from_file(options.file).compile().with_streams(stdout=stdout)
+    lent: dict[str, Any] = {"stdout": stdout, **dict.fromkeys(options.closed, CLOSED)}
+    app = YAMLEngine().load_from_file(options.file).compile().with_streams(**lent)
     _refuse_shared_streams(app, options)
     state = given_state(options)
     keeper = SqliteCheckpointer(options.checkpoint) if options.checkpoint else None

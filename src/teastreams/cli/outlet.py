@@ -33,6 +33,11 @@ class CannotWrite(Exception):
     """What was to be written could not be: the text says what, where and why."""
 
 
+def closed_streams() -> tuple[str, ...]:
+    """Which of stdin, stdout and stderr the caller gave us closed; asked before `stdout_aside` puts something there."""
+    return tuple(name for fd, name in enumerate(("stdin", "stdout", "stderr")) if not _is_open(fd))
+
+
 @contextmanager
 def stdout_aside() -> Iterator[IO[str]]:
     """The real stdout as a file of our own; from now on descriptor 1 leads to stderr."""
@@ -52,10 +57,16 @@ def stdout_aside() -> Iterator[IO[str]]:
 def _open_missing() -> None:
     """A standard descriptor that the caller closed leads to /dev/null: else the next file of ours got its number."""
     for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
+        if not _is_open(fd):
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def state_as_json(state: Mapping[str, Any]) -> str:

@@ -250,23 +250,27 @@ class Judge:
         return None if None in readers else Status.STOPPED
 
     def _broken(self, name: str, ending: Ending) -> list[Channel]:
-        """The channels whose readers have gone; all of them for a node that SIGPIPE killed, which could not say."""
+        """The channels whose readers have gone; all of them when SIGPIPE killed it and there is no proof of any."""
         mine = self._outputs(name)
-        return mine if ending.exit_code == -SIGPIPE else [channel for channel in mine if channel.fd in ending.broken]
+        proven = [channel for channel in mine if channel.fd in ending.broken]
+        return mine if ending.exit_code == -SIGPIPE and not proven else proven
 
     def _cut(self, name: str, ending: Ending) -> list[Channel]:
         """The channels that still had a reader when EPIPE stopped their producer.
 
-        A node that reports EPIPE has proof of who had gone. One that SIGPIPE killed has none: when a reader still
+        A node that reports EPIPE has proof of who had gone. One that SIGPIPE killed may have none: when a reader still
         reads, the signal came from elsewhere, and waiting for that reader would be waiting for ever.
         """
+        unproven = [channel for channel in self._outputs(name) if channel.fd not in ending.broken]
         if ending.exit_code != -SIGPIPE:
-            return [channel for channel in self._outputs(name) if channel.fd not in ending.broken]
-        return [c for c in self._outputs(name) if any(self._still_reads(c, each.node) for each in c.consumers)]
+            return unproven
+        return [c for c in unproven if any(self._still_reads(c, each.node) for each in c.consumers)]
 
     def _still_reads(self, channel: Channel, node: str) -> bool:
+        if node == OUTSIDE:  # a file, and a stream that nobody was seen to leave, would be taken for whole
+            return channel.name in self.plan.bound
         gone = node in self.endings or node in self.leaving or (node, 0) in self.closed
-        return not (node == OUTSIDE or gone or (channel.name, node) in self.sinks)
+        return not (gone or (channel.name, node) in self.sinks)
 
     def _reader_ended_well(self, channel: Channel, node: str) -> Optional[bool]:
         if channel.fanout:
@@ -330,7 +334,7 @@ class Judge:
     def _story_of_a_cut(self, name: str, ending: Ending) -> str:
         cut = self._cut(name, ending)
         gone = ", ".join(repr(channel.name) for channel in self._broken(name, ending) if channel not in cut)
-        if not gone:
+        if not gone or not cut:
             return describe(ending)
         return (
             f"it stopped because nobody read {gone} any more, and cut {', '.join(repr(each.name) for each in cut)}, "

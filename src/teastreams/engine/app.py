@@ -25,8 +25,8 @@ from teastreams.engine.results import Pause, RunFinished, RunResult, as_dicts, l
 from teastreams.engine.scheduler import Scheduler, echo
 from teastreams.errors import WorkflowFailed
 from teastreams.runtime import calls
+from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.channels import StreamDirection, StreamRegistry
-from teastreams.runtime.outside import OWN_STREAMS
 from teastreams.runtime.supervision.outside import Outside
 
 Stream = Union[int, IO[Any]]

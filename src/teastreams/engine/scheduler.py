@@ -36,8 +36,8 @@ from teastreams.executors.flows import BranchFlow
 from teastreams.executors.process import ProcessExecutor, section_order
 from teastreams.executors.thread import ThreadExecutor
 from teastreams.runtime import calls
+from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.node.ending import BranchFailed, error_text
-from teastreams.runtime.outside import OWN_STREAMS
 from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor

@@ -17,16 +17,16 @@ from typing import Any, Generator, Mapping, Optional, Sequence, Union
 from teastreams.core.events import NodeOutput, RunEvent
 from teastreams.core.graph import ParallelConfig
 from teastreams.core.merge import ParallelFlowResult, merged
-from teastreams.core.outcome import WELL
+from teastreams.core.outcome import WELL, Status
 from teastreams.core.plan import OUTSIDE, SectionPlan, plan_section
 from teastreams.errors import NodeError, Problem, WorkflowError, WorkflowFailed
 from teastreams.executors.flows import BranchFlow, branch_flow
 from teastreams.executors.thread import Circuits
 from teastreams.runtime import calls
+from teastreams.runtime.bound import OWN_STREAMS, BoundEnds
 from teastreams.runtime.channels import StreamRegistry
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.interrupts import raise_again
-from teastreams.runtime.outside import OWN_STREAMS, OutsideEnds
 from teastreams.runtime.preflight import pipe_bytes, preflight
 from teastreams.runtime.supervision.accounts import EXIT_CODE
 from teastreams.runtime.supervision.figures import NodeFigures, SectionOutcome
@@ -112,20 +112,19 @@ class ProcessExecutor:
 
         WorkflowFailed when a file that a stream is bound to cannot be opened; nothing was started then.
         """
-        outside = OutsideEnds(order.plan, self.own_streams)
-        outcome: Optional[SectionOutcome] = None
+        outside = BoundEnds(order.plan, self.own_streams)
         try:
             self.current = Supervisor(self._prepared(order, outside), self._stepwise)
             yield from self.current.run()
-            outcome = self.current.outcome()
+            outcome = _settled(outside, self.current.outcome())
         finally:
             self.current = None
-            outside.settle(well=outcome is not None and outcome.primary is None and outcome.signal is None)
+            outside.settle(well=False)
         raise_again(outcome.signal)
         self.figures.update(outcome.nodes)
         return outcome
 
-    def _prepared(self, order: Order, outside: OutsideEnds) -> Order:
+    def _prepared(self, order: Order, outside: BoundEnds) -> Order:
         """The order with the ends that lie outside, and with this executor's wishes."""
         given = {**order.given, **_opened(outside)}
         return replace(order, given=given, progress_seconds=self.progress_seconds)
@@ -157,11 +156,21 @@ class ProcessExecutor:
         return error is not None and policy.should_retry(attempt, error.error_type_names)
 
 
-def _opened(outside: OutsideEnds) -> Mapping[tuple[str, str], Fd]:
+def _opened(outside: BoundEnds) -> Mapping[tuple[str, str], Fd]:
     try:
         return outside.open()
     except NodeError as error:
         raise WorkflowFailed(error) from error
+
+
+def _settled(outside: BoundEnds, outcome: SectionOutcome) -> SectionOutcome:
+    """The outcome, after the output files of a section that ended well have been given their names."""
+    try:
+        outside.settle(well=outcome.primary is None and outcome.signal is None)
+    except NodeError as error:
+        failed = replace(outcome.nodes[error.node], status=Status.FAILED, error=error)
+        return replace(outcome, updates={}, nodes={**outcome.nodes, error.node: failed}, primary=error)
+    return outcome
 
 
 def section_order(

@@ -129,6 +129,7 @@ class Calls:
     mkdir: Callable[[str, int], None] = os.mkdir
     mkdtemp: Callable[..., str] = tempfile.mkdtemp
     rmdir: Callable[..., None] = os.rmdir
+    tcgetpgrp: Callable[[int], int] = os.tcgetpgrp
     isatty: Callable[[int], bool] = os.isatty
     fstat: Callable[[int], os.stat_result] = os.fstat
     fstatvfs: Callable[[int], os.statvfs_result] = os.fstatvfs

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import threading
 from contextlib import contextmanager, suppress
 from typing import Iterable, Iterator, Sequence
@@ -58,6 +59,12 @@ class Fd:
         """The number, or -1 when closed."""
         return self.number
 
+    def __enter__(self) -> Fd:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
     def take(self) -> int:
         """Give the number away and forget it: the caller owns it now."""
         number, self.number = self.number, -1
@@ -80,6 +87,18 @@ def adopt(number: int, label: str) -> Fd:
         return Fd(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST), label)
     finally:
         calls.table.close(number)
+
+
+def copy_of(fd: Fd) -> Fd:
+    """A second descriptor of the same open file."""
+    return duplicate(fd.number, f"copy of {fd.label}")
+
+
+def duplicate(number: int, label: str) -> Fd:
+    """Own a copy of a descriptor that is not ours; OSError when it is closed."""
+    if number < 0:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return Fd(int(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST)), label)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def run_program(seat: Seat, program: Program) -> None:
         control.wait_go()
         _become(seat, program)
     except (OSError, ValueError) as error:
-        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        code = NOT_FOUND if _is_missing(program, error) else NOT_EXECUTABLE
         line.report(Report(How.RAISED, exit_code=code, error=_explained(program, error), phase="start"))
     except BaseException as error:  # nothing of ours may unwind into the caller's stack
         line.report(Report(How.RAISED, exit_code=code, error=error_text(error), phase="start"))
@@ -87,13 +87,27 @@ def _keep_only(kept: tuple[Fd, ...]) -> None:
                 continue
 
 
+def _is_missing(program: Program, error: Exception) -> bool:
+    """No such program; a folder that is none in PATH says ENOTDIR, a script whose interpreter is missing ENOENT."""
+    name = program.argv[0]
+    if "/" not in name:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError)) and not _is_about_cwd(program, error)
+    return isinstance(error, FileNotFoundError) and error.filename == name and not calls.table.access(name, os.F_OK)
+
+
+def _is_about_cwd(program: Program, error: Exception) -> bool:
+    return program.cwd is not None and isinstance(error, OSError) and error.filename == program.cwd
+
+
 def _explained(program: Program, error: Exception) -> ErrorText:
     """What could not be done, to which program, and what to do."""
     name = program.argv[0]
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    if program.cwd is not None and isinstance(error, OSError) and error.filename == program.cwd:
+    if _is_about_cwd(program, error):
         text = f"its working directory {program.cwd!r} cannot be entered: {reason}; create it, or correct `cwd`"
-    elif isinstance(error, FileNotFoundError):
+    elif "/" in name and isinstance(error, FileNotFoundError) and calls.table.access(name, os.F_OK):
+        text = f"the program {name!r} cannot be executed: its interpreter is missing; correct its first line"
+    elif _is_missing(program, error):
         where = "" if "/" in name else " on PATH"
         text = f"there is no program {name!r}{where}; install it, or correct the first word of `command`"
     else:

@@ -71,8 +71,7 @@ class InputPipe(io.RawIOBase):
             return 0
         self._gauge.begin(Phase.READING, 0)
         try:
-            self._wait_for_bytes()
-            count = calls.table.readv(self._fd, [buffer])
+            count = self._read(buffer)
             if count == 0:
                 self._end()
         finally:
@@ -103,6 +102,14 @@ class InputPipe(io.RawIOBase):
         except OSError:
             return False
         return same and not has_ended(self._fd)
+
+    def _read(self, buffer: Any) -> int:
+        while True:
+            self._wait_for_bytes()
+            try:
+                return calls.table.readv(self._fd, [buffer])
+            except BlockingIOError:  # a stream of the caller's that is non-blocking, and somebody else was quicker
+                continue
 
     def _wait_for_bytes(self) -> None:
         """Until descriptor 0 has bytes or its end. A failed verdict cuts the wait, an unheld end never comes."""
@@ -175,13 +182,23 @@ class OutputPipe(io.RawIOBase):
         """Write some of `data`; BrokenPipeError when every reader has gone."""
         self._gauge.begin(Phase.WRITING, self._fd)
         try:
-            count = calls.table.write(self._fd, data)
+            count = self._write(data)
         finally:
             self._gauge.end()
         self._gauge.add(self._fd, count)
         if self._counts_records:
             self._gauge.add_records(self._fd, bytes(memoryview(data)[:count]).count(b"\n"))
         return count
+
+    def _write(self, data: Any) -> int:
+        """A stream of the caller's may be non-blocking, and is not ours to change: then we wait for room ourselves."""
+        while True:
+            try:
+                return calls.table.write(self._fd, data)
+            except BlockingIOError:
+                watch = calls.table.poll()
+                watch.register(self._fd, select.POLLOUT)
+                watch.poll()
 
     def close(self) -> None:
         """End the stream there and then, cleanly."""
@@ -207,7 +224,9 @@ class OutputPipe(io.RawIOBase):
 def give_up(fd: int, flags: int) -> None:
     """Put /dev/null where a stream was."""
     number = calls.table.open(os.devnull, flags | os.O_CLOEXEC)
-    if number != fd:
+    if number == fd:  # the caller had closed it
+        calls.table.set_inheritable(fd, True)
+    else:
         calls.table.dup2(number, fd)
         calls.table.close(number)
 

@@ -169,7 +169,7 @@ def _streams(seat: Seat, control: Control, line: Line) -> Streams:
         fd: stdio.text_writer(
             pipe,
             errors="strict" if fd == 1 else "backslashreplace",
-            line_buffering=fd == 2 or fd not in seat.wires,
+            line_buffering=fd == 2 or fd not in seat.wires or calls.table.isatty(fd),
         )
         for fd, pipe in pipes.items()
     }

@@ -26,6 +26,7 @@ from teastreams.runtime.supervision.order import Order
 from teastreams.runtime.supervision.sampling import NOBODY, Moved, kernel_bytes, moved
 
 EXIT_CODE = "ExitCode"
+SHELL_SIGPIPE = 128 + signal.SIGPIPE
 
 
 class Accounts:
@@ -113,22 +114,31 @@ class Accounts:
             how = How.TIMED_OUT
         elif child.stop_reason:
             how = How.STOPPED
-        elif child.exit_code == -signal.SIGPIPE and self._order.plan.outputs.get(child.name):
+        elif self._was_stopped_by_epipe(child):
             how = How.EPIPE
         self._phases[child.name] = "timeout" if child.timed_out else "run"
         program = self._order.program_of(child.name)
         if how is How.SILENT and program is not None and child.exit_code is not None and child.exit_code >= 0:
             return self._program_ending(child, child.exit_code, program.ok_exit_codes, order)
         exit_code = -1 if child.timed_out else child.exit_code
-        return Ending(how, order, exit_code, reason=child.stop_reason)
+        if how is How.EPIPE:
+            exit_code = -signal.SIGPIPE
+        return Ending(how, order, exit_code, reason=child.stop_reason, broken=child.broken)
+
+    def _was_stopped_by_epipe(self, child: Child) -> bool:
+        """SIGPIPE says so; a shell says 141 of a pipeline in it, which counts when its reader has gone indeed."""
+        if child.exit_code == SHELL_SIGPIPE and child.broken:
+            program = self._order.program_of(child.name)
+            return program is not None and SHELL_SIGPIPE not in program.ok_exit_codes
+        return child.exit_code == -signal.SIGPIPE and bool(self._order.plan.outputs.get(child.name))
 
     def _program_ending(self, child: Child, exit_code: int, ok_exit_codes: Collection[int], order: int) -> Ending:
         """A program says how it ended by its exit code alone, which is also what it gives to the state."""
         if exit_code not in ok_exit_codes:
-            return Ending(How.RAISED, order, exit_code)
+            return Ending(How.RAISED, order, exit_code, broken=child.broken)
         self._updates[child.name] = Update({"exit_code": exit_code})
         child.update = pickle.dumps(self._updates[child.name], protocol=5)
-        return Ending(How.RETURNED, order, exit_code, left_running=child.left_running)
+        return Ending(How.RETURNED, order, exit_code, broken=child.broken, left_running=child.left_running)
 
     def _bad_update(self, child: Child, order: int, text: ErrorText) -> Ending:
         self._phases[child.name] = "result"

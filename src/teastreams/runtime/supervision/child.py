@@ -8,20 +8,23 @@ in the outbox. It decides nothing: the table does, and the supervisor acts.
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import Callable, Optional
 
 from teastreams.core.frames import FrameError, FrameReader, Kind, frame
 from teastreams.core.lifecycle import LIVE, State
 from teastreams.runtime import calls
 from teastreams.runtime.exits import ExitWatch
-from teastreams.runtime.fds import Fd
+from teastreams.runtime.fds import Fd, adopt
 from teastreams.runtime.fork import STATUS_LOST, Usage, WorkerProcess
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.ending import Report, report_from
+from teastreams.runtime.node.stdio import has_ended
 
 READ_BYTES = 1 << 18
 FRAME_LIMIT = 1 << 20
@@ -64,7 +67,10 @@ class Child:
     """One worker as the supervisor sees it.
 
     A `program` reports nothing. Whatever it started holds the result pipe as well: after its own exit (`exit_seen`)
-    that pipe tells when all of them have gone; `left_running` says that they had to be killed.
+    that pipe tells when all of them have gone; `left_running` says that they had to be killed. Nor does it say why a
+    write failed: the `witnesses`, copies of its outputs, tell at its exit which of them nobody reads any more
+    (`broken`), and on Linux whether somebody still writes (`stragglers`). Those `lent` are the caller's, and have other
+    writers anyway. While a witness is open the reader sees no end of file: whoever has gone by then has gone early.
     """
 
     def __init__(self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd, program: bool = False) -> None:
@@ -72,6 +78,11 @@ class Child:
         self.exit_seen = self.left_running = False
         self.result, self.control, self.lifeline = result, control, lifeline
         self.logs: dict[int, Log] = {}
+        self.witnesses: dict[int, Fd] = {}
+        self.broken: frozenset[int] = frozenset()
+        self.lent: frozenset[int] = frozenset()
+        self.stragglers: list[Fd] = []
+        self._on_drained: Callable[[], None] = lambda: None
         self.state = State.FORKED
         self.process: Optional[WorkerProcess] = None
         self.exit: Optional[ExitWatch] = None
@@ -95,7 +106,7 @@ class Child:
     @property
     def drained(self) -> bool:
         """Are all pipes from it at their end?"""
-        return not self.result and not any(log.fd for log in self.logs.values())
+        return not self.result and not any((*self.stragglers, *(log.fd for log in self.logs.values())))
 
     @property
     def seconds(self) -> float:
@@ -104,6 +115,7 @@ class Child:
 
     def watch(self, on_frame: Callable[[Kind, bytes], None], on_drained: Callable[[], None]) -> None:
         """Read everything it says."""
+        self._on_drained = on_drained
         self._loop.watch(self.result, select.POLLIN, lambda _events: self._read_result(on_frame, on_drained))
         for log in self.logs.values():
             self._loop.watch(log.fd, select.POLLIN, self._log_reader(log, on_drained))
@@ -119,6 +131,20 @@ class Child:
         for each in (number, signal.SIGCONT):
             with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM of a group of zombies
                 calls.table.killpg(self.pid, each)
+
+    def hear_witnesses(self) -> None:
+        """It has exited: see which of its outputs have no reader, then let the others come to their ends."""
+        self.broken |= {fd for fd, witness in self.witnesses.items() if has_ended(witness.number)}
+        inner = self.witnesses.keys() - self.broken - self.lent
+        self.stragglers += filter(None, [_other_side(self.witnesses[fd]) for fd in inner])
+        for witness in self.witnesses.values():
+            witness.close()
+        self.witnesses.clear()
+        for end in self.stragglers:
+            self._loop.watch(end, 0, partial(self._on_last_writer, end))
+
+    def _on_last_writer(self, end: Fd, _events: int) -> None:
+        self._shut(end, self._on_drained)
 
     def sweep(self) -> None:
         """Kill what is left in its group; its own number is not collected yet, so it cannot be a stranger's."""
@@ -140,7 +166,8 @@ class Child:
         """Give everything back; the process must have been reaped."""
         for log in self.logs.values():
             log.end()
-        for fd in (self.result, self.control, self.lifeline, *(log.fd for log in self.logs.values())):
+        logs = (log.fd for log in self.logs.values())
+        for fd in (self.result, self.control, self.lifeline, *logs, *self.witnesses.values(), *self.stragglers):
             self._loop.unwatch(fd)
             fd.close()
         if self.process is not None:
@@ -196,6 +223,16 @@ class Child:
             del self._outbox[:count]
         self._outbox.clear()
         self._loop.unwatch(self.control)
+
+
+def _other_side(witness: Fd) -> Optional[Fd]:
+    """The read end of the pipe that `witness` writes: it hangs up when the last writer goes. Linux opens it anew."""
+    if calls.portable():
+        return None
+    try:
+        return adopt(calls.table.open(f"/proc/self/fd/{witness.number}", os.O_RDONLY | os.O_CLOEXEC), witness.label)
+    except OSError:
+        return None
 
 
 def parse_report(payload: bytes) -> Optional[Report]:

@@ -11,11 +11,11 @@ from collections import deque
 from functools import partial
 from typing import Callable, Optional
 
-from teastreams.core.plan import Channel, Worker
+from teastreams.core.plan import OUTSIDE, Channel, Worker
 from teastreams.runtime import calls, fork
 from teastreams.runtime.exits import watch_exit
 from teastreams.runtime.fanout.tee import Post, run_fanout
-from teastreams.runtime.fds import Fd, make_pipe, resize, room_for
+from teastreams.runtime.fds import Fd, copy_of, make_pipe, resize, room_for
 from teastreams.runtime.gauges import Gauges
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.program import Program, run_program
@@ -70,6 +70,10 @@ class Hire:
         child = Child(name, self._loop, result, control, lifeline, self._order.program_of(name) is not None)
         logs = {} if worker.fanout_of else self._logs(worker, child, pipes)
         ends = self._take_ends(worker, pipes)
+        if child.program:
+            outputs = [wire for wire in worker.wires if wire.fd]
+            child.witnesses = {wire.fd: pipes.ours(copy_of(ends[wire.pipe, "w"])) for wire in outputs}
+            child.lent = frozenset(wire.fd for wire in outputs if self._is_lent(wire.channel))
         return child, Seat(
             name=name,
             result=result_end,
@@ -91,6 +95,11 @@ class Hire:
                 read, theirs[fd] = pipes.to_us(f"{name} of {worker.name}")
                 child.logs[fd] = Log(read, partial(self._line, worker.name, name))
         return theirs
+
+    def _is_lent(self, channel: str) -> bool:
+        """May somebody outside the section hold a write end of it?"""
+        consumers = self._order.plan.channels[channel].consumers
+        return any(consumer.node == OUTSIDE for consumer in consumers)
 
     def _line(self, node: str, stream: str, text: str) -> None:
         self.lines.append((node, stream, text))
@@ -149,6 +158,11 @@ class _Pipes:
     def theirs(self, fd: Fd) -> Fd:
         """Enter an end that goes to the worker."""
         self._theirs.append(fd)
+        return fd
+
+    def ours(self, fd: Fd) -> Fd:
+        """Enter an end that stays here."""
+        self._ours.append(fd)
         return fd
 
     def to_us(self, label: str) -> tuple[Fd, Fd]:

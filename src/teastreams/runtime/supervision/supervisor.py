@@ -147,6 +147,8 @@ class Supervisor:
 
     def _on_exit(self, child: Child) -> None:
         """It has exited. What a program started may still write into its streams, and is waited for first."""
+        if child.witnesses:
+            child.hear_witnesses()
         if not child.program or child.drained:
             self._feed(child, Event.EXITED)
         elif not child.exit_seen:
@@ -204,6 +206,7 @@ class Supervisor:
         if child.state is State.DRAINING:  # before its exit, an end of its pipes means only that it closed them
             self._feed(child, Event.DRAINED)
         elif child.exit_seen:
+            self.loop.at(("left running", child.name), None, _nothing)
             self._feed(child, Event.EXITED)
 
     # -- the table ------------------------------------------------------------------------------------------

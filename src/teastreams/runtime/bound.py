@@ -3,15 +3,16 @@
 Laws: a file or stream stands on the node's descriptor itself, with nobody in between (L10). An output file that a
 failed section leaves behind is never mistaken for a whole one: it is written beside and renamed when the section has
 ended well, and until then it has no name where the system allows that (Linux's O_TMPFILE), so that even a killed
-supervisor leaves nothing. What is appended by a failed section is cut off again. Devices are written in place. FIFOs
-are refused: opening one waits for its other side, and nothing here may wait.
+supervisor leaves nothing. What is appended by a failed section is cut off again. Devices are written in place, and
+`/dev/fd/N` is the open descriptor itself. FIFOs are refused: opening one waits for its other side, and nothing here may
+wait. So is reading a terminal: the kernel stops whoever reads it from another process group than the one in front.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,10 +22,14 @@ from teastreams.core.graph import STREAMS, Binding
 from teastreams.core.plan import OUTSIDE, Channel, SectionPlan
 from teastreams.errors import NodeError
 from teastreams.runtime import calls
-from teastreams.runtime.fds import LOWEST, Fd, adopt, room_for
+from teastreams.runtime.fds import Fd, adopt, copy_of, duplicate, ledger, room_for
 
 OWN_STREAMS: Mapping[str, int] = {"stdin": 0, "stdout": 1, "stderr": 2}
 NEW_FILE_MODE = 0o666
+BY_NUMBER = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})", re.ASCII)
+BY_NAME = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
+NAME_SHARE = 40
+"""As many characters of a file's name stand in the name beside it: the system's limit is 255 bytes for all of it."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,12 @@ class Output:
     """An output file at work: what to do with it when the section has ended well, and when it has not."""
 
     fd: Fd
+    node: str
     keep: Callable[[], None]
     undo: Callable[[], None]
 
 
-class OutsideEnds:
+class BoundEnds:
     """Opens what a plan has bound outside; `settle` makes output files whole, or undoes them.
 
     `own_streams` maps stdin, stdout and stderr to the caller's descriptors, which are lent, never closed.
@@ -45,91 +51,118 @@ class OutsideEnds:
     def __init__(self, plan: SectionPlan, own_streams: Mapping[str, int] = OWN_STREAMS) -> None:
         self._plan, self._own = plan, own_streams
         self._outputs: dict[str, Output] = {}
+        self._given: dict[tuple[str, str], Fd] = {}
 
     def open(self) -> dict[tuple[str, str], Fd]:
         """The ends for the workers, as (pipe, "r" or "w").
 
         NodeError when a file cannot be opened; nothing stays open then.
         """
-        given: dict[tuple[str, str], Fd] = {}
         try:
             for name, binding in self._plan.bound.items():
                 channel = self._plan.channels[name]
-                given[channel.source, "r" if channel.producer == OUTSIDE else "w"] = self._end(channel, binding)
+                side = "r" if channel.producer == OUTSIDE else "w"
+                self._given[channel.source, side] = self._end(channel, binding)
         except BaseException:
-            for fd in given.values():
-                fd.close()
             self.settle(well=False)
             raise
-        return given
+        return dict(self._given)
 
     def settle(self, well: bool) -> None:
-        """The section has ended. OSError when a whole file cannot be given its name."""
+        """The section has ended; again is harmless. NodeError when a whole file cannot be given its name."""
         outputs, self._outputs = self._outputs, {}
         try:
-            for output in outputs.values():
-                if well:
-                    output.keep()
+            while well and outputs:
+                path = next(iter(outputs))
+                output = outputs.pop(path)
+                with output.fd:
+                    _kept(path, output)
         finally:
             for output in outputs.values():
-                if not well:
-                    with suppress(OSError):
-                        output.undo()
-                output.fd.close()
+                with output.fd, suppress(OSError):
+                    output.undo()
+            for fd in self._given.values():
+                fd.close()
 
     def _end(self, channel: Channel, binding: Binding) -> Fd:
         reading = channel.producer == OUTSIDE
         node = channel.consumers[0].node if reading else channel.producer
         stream = "stdin" if reading else STREAMS[channel.fd]
         try:
+            if binding.file == "":
+                raise FileNotFoundError(errno.ENOENT, "the path is empty")
             with room_for(f"the {stream} of {node!r}"):
                 if binding.file is None:
-                    return _duplicate(self._own[stream], f"{stream} of {node}")
-                return _reader(binding.file) if reading else self._writer(binding)
-        except OSError as error:
+                    end = duplicate(self._own[stream], f"{stream} of {node}")
+                else:
+                    end = _reader(binding.file) if reading else self._writer(node, binding)
+                return _no_terminal(end) if reading else end
+        except (OSError, ValueError) as error:  # ValueError: a zero byte, or what no file name can hold
             text = _explained(stream, binding, error)
             raise NodeError(node, "start", text, error_type=type(error).__name__) from error
 
-    def _writer(self, binding: Binding) -> Fd:
+    def _writer(self, node: str, binding: Binding) -> Fd:
+        lent = _by_number(binding.file or "")
+        if lent is not None:
+            return lent
+        old = _status(binding.file or "")
+        if old is not None and not stat.S_ISREG(old.st_mode):
+            return _device(binding.file or "", old)
         path = os.path.realpath(binding.file or "")
         if path in self._outputs:
             raise OSError(errno.EBUSY, "another node of this section writes it")
-        old = _status(path)
-        if old is not None and not stat.S_ISREG(old.st_mode):
-            return _device(path, old)
-        output = _opened(path, binding, old)
-        self._outputs[path] = output
-        return _duplicate(output.fd.number, path)
+        if (binding.append or binding.keep_partial) and path in self._inputs():
+            raise OSError(errno.EBUSY, "this section reads it, and it would be written in place")
+        self._outputs[path] = _opened(path, node, binding, old)
+        return copy_of(self._outputs[path].fd)
+
+    def _inputs(self) -> set[str]:
+        return {
+            os.path.realpath(binding.file or "")
+            for name, binding in self._plan.bound.items()
+            if self._plan.channels[name].producer == OUTSIDE and binding.file is not None
+        }
 
 
-def _opened(path: str, binding: Binding, old: Optional[os.stat_result]) -> Output:
+def _opened(path: str, node: str, binding: Binding, old: Optional[os.stat_result]) -> Output:
     """A regular file to write, by the wishes of its binding."""
     if binding.append:
         fd = _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         size = calls.table.fstat(fd.number).st_size
-        return Output(fd, _nothing, _nothing if binding.keep_partial else lambda: _cut(fd, size))
+        return Output(fd, node, _nothing, _nothing if binding.keep_partial else lambda: _cut(fd, size))
     if binding.keep_partial:
-        return Output(_open(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), _nothing, _nothing)
+        return Output(_open(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), node, _nothing, _nothing)
     if old is not None and not calls.table.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, "Permission denied")
-    output = _beside(path)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    output = _beside(path, node)
     if old is not None:
         with suppress(OSError):
             calls.table.fchmod(output.fd.number, stat.S_IMODE(old.st_mode))
     return output
 
 
-def _beside(path: str) -> Output:
+def _beside(path: str, node: str) -> Output:
     """A new file in the folder of `path`: without a name where that is possible, else under a name of its own."""
     folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name}.{calls.table.urandom(6).hex()}.partial")
+    beside = os.path.join(folder, f".{name[:NAME_SHARE]}.{calls.table.urandom(6).hex()}.partial")
     unnamed = getattr(os, "O_TMPFILE", 0)
-    if unnamed and not calls.portable():
+    if unnamed and not calls.portable() and calls.table.access("/proc/self/fd", os.X_OK):
         with suppress(OSError):  # not every file system can
             fd = _open(folder, os.O_WRONLY | unnamed)
-            return Output(fd, lambda: _name(fd, beside, path), _nothing)
+            return Output(fd, node, lambda: _name(fd, beside, path), _nothing)
     fd = _open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    return Output(fd, lambda: calls.table.rename(beside, path), lambda: calls.table.unlink(beside))
+    return Output(fd, node, lambda: calls.table.rename(beside, path), lambda: calls.table.unlink(beside))
+
+
+def _kept(path: str, output: Output) -> None:
+    try:
+        output.keep()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        text = f"it wrote {path!r} to the end, and the file cannot be given its name: {reason}; look at its folder"
+        with suppress(OSError):
+            output.undo()
+        raise NodeError(output.node, "result", text, error_type=type(error).__name__) from error
 
 
 def _name(fd: Fd, beside: str, path: str) -> None:
@@ -147,12 +180,38 @@ def _name(fd: Fd, beside: str, path: str) -> None:
 
 
 def _reader(path: str) -> Fd:
+    lent = _by_number(path)
+    if lent is not None:
+        return lent
     _refuse_fifo(_status(path))
     fd = _open(path, os.O_RDONLY)
     if stat.S_ISDIR(calls.table.fstat(fd.number).st_mode):
         fd.close()
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     return fd
+
+
+def _no_terminal(fd: Fd) -> Fd:
+    """`fd`, unless it is the terminal that this process was started from."""
+    try:
+        calls.table.tcgetpgrp(fd.number)
+    except OSError:
+        return fd
+    fd.close()
+    raise OSError(errno.ENOTSUP, "it is the terminal, which nodes cannot read; put `cat |` before the command")
+
+
+def _by_number(path: str) -> Optional[Fd]:
+    """The descriptor that `/dev/fd/N` names; opened anew it could wait, and a file would be cut or replaced."""
+    if path in BY_NAME:
+        raise OSError(errno.ENOTSUP, 'it is a stream of the workflow itself; write "-" for it')
+    match = BY_NUMBER.fullmatch(path)
+    if match is None:
+        return None
+    number = int(match[1])
+    if number in {fd.number for fd in ledger.open}:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return duplicate(number, path)
 
 
 def _device(path: str, old: os.stat_result) -> Fd:
@@ -176,12 +235,10 @@ def _open(path: str, flags: int) -> Fd:
     return adopt(calls.table.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, NEW_FILE_MODE), path)
 
 
-def _duplicate(number: int, label: str) -> Fd:
-    return Fd(int(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST)), label)
-
-
-def _explained(stream: str, binding: Binding, error: OSError) -> str:
-    reason = error.strerror or str(error)
+def _explained(stream: str, binding: Binding, error: Exception) -> str:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if binding.file is None and isinstance(error, OSError) and error.errno == errno.ENOTSUP:
+        return f"its {stream} is bound to the workflow's own: {reason}"
     if binding.file is None:
         return f"its {stream} is bound to the workflow's own, which is closed ({reason}); open it, or bind a file"
     word = "read from" if stream == "stdin" else "write to"

@@ -226,6 +226,7 @@ class Supervisor:
         self._endings += 1
         child.close()
         self._tell_fanouts(child.name)
+        self._tell_stragglers(child.name)
         self._settle()
         if self.order.gated and not self._gone:
             self.stop(f"stopped because {child.name!r} could not start")
@@ -235,6 +236,12 @@ class Supervisor:
             fanout = self.order.plan.channels[name].fanout
             if fanout in self.children:
                 self.children[fanout].send(Kind.SOURCE_ENDED)
+
+    def _tell_stragglers(self, reader: str) -> None:
+        """Whoever a program left behind gets its broken pipe when the reader has gone."""
+        channel = self.order.plan.channels.get(self.order.channel_of(reader) or self.order.plan.inputs.get(reader, ""))
+        if channel is not None and channel.fanout in (None, reader) and channel.producer in self.children:
+            self.children[channel.producer].forget_stragglers(channel.fd)
 
     # -- conclusions ----------------------------------------------------------------------------------------
 

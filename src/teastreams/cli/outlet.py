@@ -240,4 +240,4 @@ def show_figures(event: RunFinished) -> None:
             f"{node} {each.bytes} B" + (f" ({each.dropped_records} records dropped)" if each.dropped_records else "")
             for node, each in channel.consumers.items()
         )
-        say(f"channel {name}: {channel.bytes} B; {shares}")
+        say(f"channel {name}: {channel.bytes} B" + (f"; {shares}" if shares else ""))

@@ -177,7 +177,10 @@ class Accounts:
     def _channel(self, channel: Channel) -> ChannelFigures:
         written = self._moved.get((channel.producer, channel.fd), 0)
         passed = self._moved.get((channel.fanout or "", 0), 0)
-        consumers = {consumer.node: self._consumer(channel, consumer.node) for consumer in channel.consumers}
+        readers = [consumer.node for consumer in channel.consumers]
+        if channel.name in self._order.plan.bound:  # who reads a file, or the caller's own stream, is not known
+            readers = [node for node in readers if node != OUTSIDE]
+        consumers = {node: self._consumer(channel, node) for node in readers}
         return ChannelFigures(max(written, passed), consumers, self.warnings.get(channel.fanout or "", ""))
 
     def _consumer(self, channel: Channel, node: str) -> ConsumerFigures:

@@ -11,7 +11,6 @@ import os
 import pty
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -424,12 +423,15 @@ def test_other_streams_may_stand_for_the_callers_own(folder: Path) -> None:
 
 
 def test_a_file_output_stands_in_the_result_as_a_channel(folder: Path) -> None:
-    """By what it is bound to."""
+    """With its bytes, also when a program wrote them, whom nobody counts."""
     ended = harness.run(f"""
-        graph = ts.StateGraph()
-        graph.add_node("a", run=lambda state: print("four"), streams={{"stdout": {{"to": {{"file": "{folder}/o"}}}}}})
-        result = graph.set_entry_point("a").set_finish_point("a").compile().run()
-        tell(channels={{name: each.bytes for name, each in result.channels.items()}})
+        def written(more, **work):
+            streams = {{"stdout": {{"to": {{"file": "{folder}/o", **more}}}}}}
+            graph = ts.StateGraph().add_node("a", streams=streams, **work)
+            result = graph.set_entry_point("a").set_finish_point("a").compile().run()
+            return {{name: [each.bytes, *each.consumers] for name, each in result.channels.items()}}
+        tell(node=written({{}}, run=lambda state: print("four")),
+             program=written({{"append": True}}, command=["echo", "seventy"]))
     """)
-    assert ended.told["channels"] == {"stdout of 'a'": 5}
-    assert subprocess.check_output(["cat", str(folder / "o")]) == b"four\n"
+    assert ended.told == {"node": {"stdout of 'a'": [5]}, "program": {"stdout of 'a'": [8]}}
+    assert (folder / "o").read_bytes() == b"four\nseventy\n"

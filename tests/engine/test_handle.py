@@ -548,8 +548,11 @@ def test_ctrl_c_while_the_caller_waits_for_bytes_ends_everything_in_order() -> N
     """The read raises KeyboardInterrupt once every worker has gone; the block passes it on."""
     told = run(
         """
+heard, say = os.pipe()
+
 def interrupts(state):
     print("ready", flush=True)
+    os.read(heard, 1)
     os.kill(os.getppid(), signal.SIGINT)
     signal.pause()
 
@@ -557,6 +560,7 @@ def read():
     with ts.pipeline(interrupts, stdout="out").start() as run:
         for line in run.open("out"):
             tell(line=line)
+            os.write(say, b"x")
 
 with untouched():
     tell(answer=raised(read)[0])

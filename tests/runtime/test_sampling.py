@@ -233,7 +233,7 @@ def p(state):
     return {}
 def c(state):
     return {"n": len(sys.stdin.readlines())}
-seen = []
+seen, done = [], None
 for event in graph(p, c).stream(progress_seconds=0.02):
     if isinstance(event, ts.Progress):
         (x,) = event.channels
@@ -243,8 +243,6 @@ for event in graph(p, c).stream(progress_seconds=0.02):
         if not done and who.bytes == 8 and waits["c"] == ["reading", ["p"]]:
             done = seen[-1]
             os.write(write, b"x")
-    elif isinstance(event, ts.SectionStarted):
-        done = None
     elif isinstance(event, ts.RunFinished):
         result = event.result
 x = result.channels["x"]

@@ -349,6 +349,16 @@ def test_so_is_a_process_substitution(tmp_path: Path) -> None:
     assert ended.told == {"lines": 300_000, "nodes": {"n0": "DONE", "n1": "DONE"}}
 
 
+def test_what_is_left_behind_ends_when_its_reader_leaves(path: dict[str, str]) -> None:
+    """By SIGPIPE, as the program itself would: nobody waits for `drain`."""
+    ended = run(
+        """tell(nodes=statuses(run(["sh", "-c", "yes &"], ["sh", "-c", "sleep 0.3; head -1"], config=patient(100))))""",
+        environment=path,
+        deadline_seconds=20,
+    )
+    assert ended.told["nodes"] == {"n0": "DONE", "n1": "DONE"}
+
+
 def test_but_not_for_ever(path: dict[str, str]) -> None:
     """After `drain` it is ended, and the program has failed: what it wrote may not be all."""
     ended = run(

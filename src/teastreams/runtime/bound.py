@@ -38,8 +38,10 @@ class Output:
 
     fd: Fd
     node: str
+    channel: str
     keep: Callable[[], None]
     undo: Callable[[], None]
+    start_bytes: int = 0
 
 
 class BoundEnds:
@@ -68,6 +70,13 @@ class BoundEnds:
             raise
         return dict(self._given)
 
+    def written(self) -> dict[str, int]:
+        """Bytes that stand in each output file from this section, by channel: exact, whoever wrote them."""
+        sizes: dict[str, int] = {}
+        for output in self._outputs.values():
+            sizes[output.channel] = calls.table.fstat(output.fd.number).st_size - output.start_bytes
+        return sizes
+
     def settle(self, well: bool) -> None:
         """The section has ended; again is harmless. NodeError when a whole file cannot be given its name."""
         outputs, self._outputs = self._outputs, {}
@@ -95,13 +104,13 @@ class BoundEnds:
                 if binding.file is None:
                     end = duplicate(self._own[stream], f"{stream} of {node}")
                 else:
-                    end = _reader(binding.file) if reading else self._writer(node, binding)
+                    end = _reader(binding.file) if reading else self._writer(channel, binding)
                 return _no_terminal(end) if reading else end
         except (OSError, ValueError) as error:  # ValueError: a zero byte, or what no file name can hold
             text = _explained(stream, binding, error)
             raise NodeError(node, "start", text, error_type=type(error).__name__) from error
 
-    def _writer(self, node: str, binding: Binding) -> Fd:
+    def _writer(self, channel: Channel, binding: Binding) -> Fd:
         lent = _by_number(binding.file or "")
         if lent is not None:
             return lent
@@ -113,7 +122,7 @@ class BoundEnds:
             raise OSError(errno.EBUSY, "another node of this section writes it")
         if (binding.append or binding.keep_partial) and path in self._inputs():
             raise OSError(errno.EBUSY, "this section reads it, and it would be written in place")
-        self._outputs[path] = _opened(path, node, binding, old)
+        self._outputs[path] = _opened(path, channel, binding, old)
         return copy_of(self._outputs[path].fd)
 
     def _inputs(self) -> set[str]:
@@ -124,24 +133,26 @@ class BoundEnds:
         }
 
 
-def _opened(path: str, node: str, binding: Binding, old: Optional[os.stat_result]) -> Output:
+def _opened(path: str, channel: Channel, binding: Binding, old: Optional[os.stat_result]) -> Output:
     """A regular file to write, by the wishes of its binding."""
     if binding.append:
         fd = _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         size = calls.table.fstat(fd.number).st_size
-        return Output(fd, node, _nothing, _nothing if binding.keep_partial else lambda: _cut(fd, size))
+        undo = _nothing if binding.keep_partial else lambda: _cut(fd, size)
+        return Output(fd, channel.producer, channel.name, _nothing, undo, size)
     if binding.keep_partial:
-        return Output(_open(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), node, _nothing, _nothing)
+        fd = _open(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT)
+        return Output(fd, channel.producer, channel.name, _nothing, _nothing)
     if old is not None and not calls.table.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    output = _beside(path, node)
+    output = _beside(path, channel)
     if old is not None:
         with suppress(OSError):
             calls.table.fchmod(output.fd.number, stat.S_IMODE(old.st_mode))
     return output
 
 
-def _beside(path: str, node: str) -> Output:
+def _beside(path: str, channel: Channel) -> Output:
     """A new file in the folder of `path`: without a name where that is possible, else under a name of its own."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name[:NAME_SHARE]}.{calls.table.urandom(6).hex()}.partial")
@@ -149,9 +160,10 @@ def _beside(path: str, node: str) -> Output:
     if unnamed and not calls.portable() and calls.table.access("/proc/self/fd", os.X_OK):
         with suppress(OSError):  # not every file system can
             fd = _open(folder, os.O_WRONLY | unnamed)
-            return Output(fd, node, lambda: _name(fd, beside, path), _nothing)
+            return Output(fd, channel.producer, channel.name, lambda: _name(fd, beside, path), _nothing)
     fd = _open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    return Output(fd, node, lambda: calls.table.rename(beside, path), lambda: calls.table.unlink(beside))
+    keep, undo = (lambda: calls.table.rename(beside, path)), (lambda: calls.table.unlink(beside))
+    return Output(fd, channel.producer, channel.name, keep, undo)
 
 
 def _kept(path: str, output: Output) -> None:

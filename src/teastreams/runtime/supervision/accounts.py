@@ -214,7 +214,7 @@ class Accounts:
         if channel.producer == OUTSIDE and feed is not None:
             written = Moved(feed.moved_bytes, "caller")
         passed = self._moved.get((channel.fanout or "", 0), NOBODY)
-        consumers = {consumer.node: self._consumer(channel, consumer.node) for consumer in channel.consumers}
+        consumers = {node: self._consumer(channel, node) for node in self._readers(channel)}
         best = written if written.counted in ("node", "caller") and written.bytes >= passed.bytes else passed
         best = written if best is NOBODY else best
         return ChannelFigures(
@@ -235,6 +235,11 @@ class Accounts:
 
     def _waited_of(self, key: tuple[str, int]) -> Optional[float]:
         return self._waited[key] if self._moved.get(key, NOBODY).counted == "node" else None
+
+    def _readers(self, channel: Channel) -> list[str]:
+        """Its consumers; who reads a file, or the caller's own stream, is not known."""
+        bound = channel.name in self._order.plan.bound
+        return [each.node for each in channel.consumers if not (bound and each.node == OUTSIDE)]
 
     def _consumer(self, channel: Channel, node: str) -> ConsumerFigures:
         overflow = channel.consumer(node).overflow

@@ -13,7 +13,6 @@ import select
 import signal
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from typing import Callable, Optional
 
 from teastreams.core.frames import FrameError, FrameReader, Kind, frame
@@ -81,7 +80,7 @@ class Child:
         self.witnesses: dict[int, Fd] = {}
         self.broken: frozenset[int] = frozenset()
         self.lent: frozenset[int] = frozenset()
-        self.stragglers: list[Fd] = []
+        self.stragglers: dict[int, Fd] = {}
         self._on_drained: Callable[[], None] = lambda: None
         self.state = State.FORKED
         self.process: Optional[WorkerProcess] = None
@@ -106,7 +105,7 @@ class Child:
     @property
     def drained(self) -> bool:
         """Are all pipes from it at their end?"""
-        return not self.result and not any((*self.stragglers, *(log.fd for log in self.logs.values())))
+        return not self.result and not any((*self.stragglers.values(), *(log.fd for log in self.logs.values())))
 
     @property
     def seconds(self) -> float:
@@ -136,15 +135,22 @@ class Child:
         """It has exited: see which of its outputs have no reader, then let the others come to their ends."""
         self.broken |= {fd for fd, witness in self.witnesses.items() if has_ended(witness.number)}
         inner = self.witnesses.keys() - self.broken - self.lent
-        self.stragglers += filter(None, [_other_side(self.witnesses[fd]) for fd in inner])
+        ends = {fd: _other_side(self.witnesses[fd]) for fd in inner}
+        self.stragglers = {fd: end for fd, end in ends.items() if end is not None}
         for witness in self.witnesses.values():
             witness.close()
         self.witnesses.clear()
-        for end in self.stragglers:
-            self._loop.watch(end, 0, partial(self._on_last_writer, end))
+        for fd, end in self.stragglers.items():
+            self._loop.watch(end, 0, self._straggler_watcher(fd))
 
-    def _on_last_writer(self, end: Fd, _events: int) -> None:
-        self._shut(end, self._on_drained)
+    def _straggler_watcher(self, fd: int) -> Callable[[int], None]:
+        return lambda _events: self.forget_stragglers(fd)
+
+    def forget_stragglers(self, fd: int) -> None:
+        """The last of them has gone, or their reader, and then they are to see that, too: our end would hide it."""
+        end = self.stragglers.pop(fd, None)
+        if end is not None:
+            self._shut(end, self._on_drained)
 
     def sweep(self) -> None:
         """Kill what is left in its group; its own number is not collected yet, so it cannot be a stranger's."""
@@ -166,8 +172,8 @@ class Child:
         """Give everything back; the process must have been reaped."""
         for log in self.logs.values():
             log.end()
-        logs = (log.fd for log in self.logs.values())
-        for fd in (self.result, self.control, self.lifeline, *logs, *self.witnesses.values(), *self.stragglers):
+        more = (*(log.fd for log in self.logs.values()), *self.witnesses.values(), *self.stragglers.values())
+        for fd in (self.result, self.control, self.lifeline, *more):
             self._loop.unwatch(fd)
             fd.close()
         if self.process is not None:

@@ -11,7 +11,6 @@ lifecycle table and the judge; this file turns decisions into calls.
 from __future__ import annotations
 
 import pickle
-import select
 import signal
 from collections import deque
 from functools import partial
@@ -31,7 +30,6 @@ from teastreams.core.frames import Kind
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import WELL, Judge
 from teastreams.runtime import calls
-from teastreams.runtime.exits import PEEK_SECONDS
 from teastreams.runtime.fanout.pump import SinkReport
 from teastreams.runtime.fanout.tee import load_sink
 from teastreams.runtime.gauges import Gauges
@@ -39,6 +37,7 @@ from teastreams.runtime.interrupts import Interrupts
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.supervision.accounts import Accounts
 from teastreams.runtime.supervision.child import Child, parse_report
+from teastreams.runtime.supervision.departures import Departures
 from teastreams.runtime.supervision.figures import SectionOutcome
 from teastreams.runtime.supervision.hire import Hire
 from teastreams.runtime.supervision.order import Job, Order
@@ -60,6 +59,8 @@ class Supervisor:
         self._hire = Hire(order, self.loop, self._gauges)
         self._accounts = Accounts(order, self.judge, self._gauges)
         self._stall = StallWatch(self, self._gauges, order.settings.stall_timeout)
+        drain_seconds = order.settings.drain_seconds
+        self._departures = Departures(self.loop, drain_seconds, lambda child: self._feed(child, Event.EXITED))
         self._sampler = Sampler(self, self._gauges)
         self._waiting = deque(order.plan.workers)
         self._events: deque[RunEvent] = deque()
@@ -111,7 +112,7 @@ class Supervisor:
             worker = self._waiting.popleft()
             child = self._hire.start(worker, self.children)
             child.watch(partial(self._on_frame, child), partial(self._on_drained, child))
-            self._watch_exit(child)
+            self._departures.watch(child)
             if worker.fanout_of is None:
                 self._events.append(NodeStarted(worker.name, child.pid))
         if not self._waiting:
@@ -133,34 +134,6 @@ class Supervisor:
         limit = self.order.max_at_once
         running = sum(child.state is not State.FINISHED for child in self.children.values())
         return limit is None or running < limit
-
-    def _watch_exit(self, child: Child) -> None:
-        if child.exit is not None and child.exit.fd is not None:
-            self.loop.watch(child.exit.fd, select.POLLIN, lambda _events: self._on_exit(child))
-        else:
-            self.loop.peek_seconds, self.loop.on_peek = PEEK_SECONDS, self._peek
-
-    def _peek(self) -> None:
-        for child in list(self.children.values()):
-            if child.live and child.exit is not None and child.exit.fd is None and child.exit.exited():
-                self._on_exit(child)
-
-    def _on_exit(self, child: Child) -> None:
-        """It has exited. What a program started may still write into its streams, and is waited for first."""
-        if child.witnesses:
-            child.hear_witnesses()
-        if not child.program or child.drained:
-            self._feed(child, Event.EXITED)
-        elif not child.exit_seen:
-            child.exit_seen = True
-            if child.exit is not None and child.exit.fd is not None:
-                self.loop.unwatch(child.exit.fd)
-            seconds = self.order.settings.drain_seconds
-            self.loop.at(("left running", child.name), seconds, partial(self._on_left_running, child))
-
-    def _on_left_running(self, child: Child) -> None:
-        child.left_running = True
-        self._feed(child, Event.EXITED)
 
     def _open_gate(self) -> None:
         """GO to everybody, when everybody is ready. A batch has no gate: nobody waits for anybody."""
@@ -205,9 +178,8 @@ class Supervisor:
     def _on_drained(self, child: Child) -> None:
         if child.state is State.DRAINING:  # before its exit, an end of its pipes means only that it closed them
             self._feed(child, Event.DRAINED)
-        elif child.exit_seen:
-            self.loop.at(("left running", child.name), None, _nothing)
-            self._feed(child, Event.EXITED)
+        else:
+            self._departures.drained(child)
 
     # -- the table ------------------------------------------------------------------------------------------
 
@@ -247,12 +219,14 @@ class Supervisor:
     def _on_finished(self, child: Child) -> None:
         """Exited, reaped, and everything it wrote was read: now its end is known."""
         child.finished_at = calls.table.monotonic()
-        for key in (child, ("timeout", child.name), ("doomed", child.name), ("left running", child.name)):
+        for key in (child, ("timeout", child.name), ("doomed", child.name)):
             self.loop.at(key, None, _nothing)
+        self._departures.forget(child)
         self.judge.endings[child.name] = self._accounts.ending(child, self._endings)
         self._endings += 1
         child.close()
         self._tell_fanouts(child.name)
+        self._tell_stragglers(child.name)
         self._settle()
         if self.order.gated and not self._gone:
             self.stop(f"stopped because {child.name!r} could not start")
@@ -262,6 +236,12 @@ class Supervisor:
             fanout = self.order.plan.channels[name].fanout
             if fanout in self.children:
                 self.children[fanout].send(Kind.SOURCE_ENDED)
+
+    def _tell_stragglers(self, reader: str) -> None:
+        """Whoever a program left behind gets its broken pipe when the reader has gone."""
+        channel = self.order.plan.channels.get(self.order.channel_of(reader) or self.order.plan.inputs.get(reader, ""))
+        if channel is not None and channel.fanout in (None, reader) and channel.producer in self.children:
+            self.children[channel.producer].forget_stragglers(channel.fd)
 
     # -- conclusions ----------------------------------------------------------------------------------------
 

@@ -36,9 +36,9 @@ class ConsumerFigures:
     """What one consumer of a channel got. `bytes` were handed to it; dropped ones are counted, never hidden (L1).
 
     `counted` says by whom the bytes were counted: "fan-out", "caller" or "file" (exact), "node": its own `sys.stdin`,
-    which does not see what a node reads past it, "sampled": the kernel's count of all that a program read, or "unknown".
-    `records` are newlines, None where nobody counted them; `starved_seconds` is the time it waited for bytes, None
-    where nobody could tell.
+    which does not see what a node reads past it, "sampled": the kernel's count of all that a program read, or
+    "unknown". `records` are newlines, None where nobody counted them; `starved_seconds` is the time it waited for
+    bytes, None where nobody could tell.
     """
 
     bytes: int

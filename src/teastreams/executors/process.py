@@ -165,7 +165,9 @@ def _opened(outside: BoundEnds) -> Mapping[tuple[str, str], Fd]:
 
 def _settled(outside: BoundEnds, outcome: SectionOutcome) -> SectionOutcome:
     """The outcome, after the output files of a section that ended well have been given their names."""
-    known = {name: replace(outcome.channels[name], bytes=size, counted="file") for name, size in outside.written().items()}
+    known = {
+        name: replace(outcome.channels[name], bytes=size, counted="file") for name, size in outside.written().items()
+    }
     outcome = replace(outcome, channels={**outcome.channels, **known})
     try:
         outside.settle(well=outcome.primary is None and outcome.signal is None)

@@ -107,3 +107,8 @@ def test_what_is_otherwise_elsewhere_is_no_fault(subject: str, machine: Machine,
     """macOS has no quota, other machines no limits."""
     assert about(subject, machine).level is Level.OK
     assert text in about(subject, machine).text
+
+
+def test_libraries_that_nobody_looked_for_are_not_told() -> None:
+    """Only the engine can ask for them."""
+    assert [each for each in findings(replace(GOOD, libraries={})) if each.subject == "libraries"] == []

@@ -62,7 +62,7 @@ def document(streams: str, code: str = "", command: str = "") -> str:
 @pytest.fixture(params=["fast", "portable"])
 def path(request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment of either path."""
-    return {"TEASTREAMS_PORTABLE": "1"} if request.param == "portable" else {}
+    return {"TEASTREAMS_PORTABLE": "1" if request.param == "portable" else ""}
 
 
 @pytest.fixture

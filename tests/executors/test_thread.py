@@ -282,6 +282,81 @@ class TestFailure:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
         assert (done.returncode, done.stdout) == (0, "interrupted with 1 thread\n"), done.stderr
 
+    def test_an_interrupt_between_any_two_calls_leaves_no_lock_taken(self) -> None:
+        """A process for each place in the standard library where Ctrl-C could strike; none waits for ever."""
+        program = textwrap.dedent(
+            """
+            import os, signal, sys, threading
+            from teastreams.executors.thread import ThreadExecutor
+
+            flows = [{"node_name": name, "run": lambda state: {"ran": True}} for name in "ab"]
+            library = {threading.__file__, sys.modules["concurrent.futures.thread"].__file__}
+
+            def attempt(place):
+                passed = 0
+
+                def strike(frame, event, _):
+                    nonlocal passed
+                    passed += frame.f_code.co_filename in library
+                    if passed == place:
+                        sys.setprofile(None)
+                        signal.raise_signal(signal.SIGINT)
+
+                sys.setprofile(strike)
+                try:
+                    ThreadExecutor(max_workers=1).execute(flows)
+                    return "beyond the last place"
+                except KeyboardInterrupt:
+                    return "interrupted" if threading.active_count() == 1 else "left a thread"
+                finally:
+                    sys.setprofile(None)
+
+            place, said = 0, ""
+            while said != "beyond the last place":
+                place += 1
+                ours, theirs = os.pipe()
+                if not os.fork():
+                    signal.alarm(30)
+                    os.write(theirs, attempt(place).encode())
+                    os._exit(0)
+                os.close(theirs)
+                said = os.read(ours, 99).decode() or "hung"
+                os.close(ours)
+                os.wait()
+                assert said in ("interrupted", "beyond the last place"), (place, said)
+            print("places:", place)
+            """
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout.split()[1]) > 100
+
+    def test_a_second_interrupt_is_not_held_back(self) -> None:
+        """The caller leaves; the branch that cannot be ended is waited for by the interpreter's exit.
+
+        Each signal is the branch's thread's own: the thread that waits in the main thread is not interrupted by it.
+        """
+        program = textwrap.dedent(
+            """
+            import signal, threading
+            from teastreams.executors.thread import ThreadExecutor
+
+            left = threading.Event()
+
+            def stubborn(state):
+                while not left.wait(0.01):
+                    signal.raise_signal(signal.SIGINT)
+
+            try:
+                ThreadExecutor().execute([{"node_name": "a", "run": stubborn}])
+            except KeyboardInterrupt:
+                left.set()
+                print("left")
+            """
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+        assert (done.returncode, done.stdout) == (0, "left\n"), done.stderr
+
 
 class TestRetry:
     def test_a_failed_branch_is_tried_again(self) -> None:

@@ -4,7 +4,7 @@ Every branch works on its own deep copy of the state, made anew for each attempt
 and a failed attempt leaves nothing behind. A value that cannot be copied (a lock, a socket, a generator) is shared by
 all branches. Threads cannot carry streams, because descriptors 0, 1 and 2 belong to the process, and cannot be ended
 from outside: a branch past its time is waited for and reported as timed out. All threads have been joined when
-`execute` returns or raises. Where either matters, the `process` strategy does it.
+`execute` returns or raises, but for a second Ctrl-C. Where either matters, the `process` strategy does it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import copy
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence, Union
 
@@ -23,6 +23,7 @@ from teastreams.core.merge import ParallelFlowResult, Update, merged, returned
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig
 from teastreams.errors import NodeError, Problem, WorkflowError
 from teastreams.executors.flows import BranchFlow, branch_flow
+from teastreams.runtime.completions import Completions, completions
 from teastreams.runtime.node.ending import error_text
 
 if TYPE_CHECKING:
@@ -74,17 +75,21 @@ class ThreadExecutor:
         self.errors = {}
         run = _Run(config, self._sleep or stop.wait, self._clock, self._dice, self._circuits, stop, self.errors)
         size = self._max_workers or config.max_workers or len(branches)
-        threads: list[threading.Thread] = []
-        pool = ThreadPoolExecutor(size, "teastreams-branch", lambda: threads.append(threading.current_thread()))
-        try:
-            return [future.result() for future in [pool.submit(run.result_of, branch) for branch in branches]]
-        finally:
-            # After an exception in the caller (Ctrl-C) nothing new starts; what runs is waited for.
-            stop.by("the caller")
-            pool.shutdown(wait=True)
-            # A Ctrl-C inside submit() can hide a thread from the pool, which books it only after it has started.
-            for thread in threads:
-                thread.join()
+        # After a Ctrl-C nothing new starts; what runs is waited for, unless there is a second one.
+        with completions(lambda: stop.by("the caller")) as ended:
+            pool = ThreadPoolExecutor(size, "teastreams-branch")
+            try:
+                return _results([pool.submit(run.result_of, branch) for branch in branches], ended)
+            finally:
+                stop.by("the caller")
+                pool.shutdown(wait=not ended.abandoned)
+
+
+def _results(futures: Sequence[Future[ParallelFlowResult]], ended: Completions) -> list[ParallelFlowResult]:
+    """Wait for all; nothing when the wait was given up."""
+    for future in futures:
+        future.add_done_callback(ended.tell)
+    return [future.result() for future in futures] if ended.wait(len(futures)) else []
 
 
 class Circuits:
@@ -126,8 +131,9 @@ class _Stop:
         self.who: Optional[str] = None
 
     def by(self, who: str) -> None:
-        self.who = self.who or who
-        self._event.set()
+        if self.who is None:
+            self.who = who
+            self._event.set()
 
     def wait(self, seconds: float) -> None:
         self._event.wait(seconds)

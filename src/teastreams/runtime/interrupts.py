@@ -26,10 +26,14 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Captures the stopping signals between `capture` and `release`; both may be called again and again."""
+    """Captures the stopping signals between `capture` and `release`; both may be called again and again.
 
-    def __init__(self, loop: Loop, on_signal: Callable[[int], None]) -> None:
-        self._loop, self._on_signal = loop, on_signal
+    `children`: there are some, which must be ended in order whatever the host does, and written to. Without them only
+    handlers that Python would run are taken.
+    """
+
+    def __init__(self, loop: Loop, on_signal: Callable[[int], None], children: bool = True) -> None:
+        self._loop, self._on_signal, self._children = loop, on_signal, children
         self._old: dict[int, Any] = {}
         self._old_wakeup = -1
         self._ends: Optional[tuple[Fd, Fd]] = None
@@ -66,7 +70,8 @@ class Interrupts:
             calls.table.set_blocking(end.number, False)
         self._loop.watch(self._ends[0], select.POLLIN, self._woken)
         self._old_wakeup = calls.table.set_wakeup_fd(self._ends[1].number, warn_on_full_buffer=False)
-        for number, wanted in _wanted().items():
+        wanted_handlers = _wanted() if self._children else dict.fromkeys(_run_by_python(), _nothing)
+        for number, wanted in wanted_handlers.items():
             self._old[number] = calls.table.set_handler(number, wanted)
 
     def _give_back(self, ends: tuple[Fd, Fd]) -> None:
@@ -102,6 +107,10 @@ def _wanted() -> dict[int, Any]:
     if calls.table.get_handler(signal.SIGCHLD) is signal.SIG_IGN:
         wanted[signal.SIGCHLD] = signal.SIG_DFL
     return wanted
+
+
+def _run_by_python() -> list[int]:
+    return [number for number in STOPPING if callable(calls.table.get_handler(number))]
 
 
 def _nothing(_signal: int, _frame: Optional[FrameType]) -> None:

@@ -170,6 +170,24 @@ def test_a_consumers_stdin_comes_from_the_channels_read_end():
     assert ended.told == {"lines": ["one\n", "two\n"], "same": True}
 
 
+def test_a_file_that_cannot_be_opened_leaves_no_end_of_the_registry_behind(tmp_path: Path):
+    """The worker's end was taken over for a section that never starts; the caller's own end stays with the caller."""
+    ended = run(f"""
+        from teastreams.core.graph import Binding
+        registry = registered("lines")
+        with untouched():
+            registry.get("lines").create_pipe()
+            bindings = {{"stdout": Binding(file={str(tmp_path / "no" / "file")!r})}}
+            take = flow(lambda state: None, stdin="lines", stdout="out", bindings=bindings)
+            try:
+                ts.ProcessExecutor().execute([take], stream_registry=registry)
+            except ts.WorkflowFailed as failed:
+                tell(node=failed.primary.node)
+            registry.cleanup()
+    """)
+    assert ended.told == {"node": "<lambda>"}
+
+
 @pytest.mark.scenario("001.2-INT-002")
 def test_a_caller_that_writes_late_is_waited_for():
     """Somebody outside writes long after every worker that could end has ended: no drain time cuts it short."""

@@ -68,6 +68,7 @@ class ProcessExecutor:
 
         Raises:
             WorkflowError: a flow names a channel that the registry does not have, or retries are asked for a stream.
+            WorkflowFailed: a file that a stream is bound to cannot be opened; nothing was started.
             LimitError, PlatformError: this machine cannot run them now; nothing was started.
             Interrupted: a signal stopped them, and the host's own handler let us go on.
         """
@@ -120,6 +121,8 @@ class ProcessExecutor:
         finally:
             self.current = None
             outside.settle(well=False)
+            for end in order.given.values():  # a supervisor that was never made has not closed them
+                end.close()
         raise_again(outcome.signal)
         self.figures.update(outcome.nodes)
         return outcome

@@ -389,33 +389,6 @@ def test_a_stop_does_not_wait_for_what_was_left_behind() -> None:
     assert (ended.told["node"], ended.told["message"]) == ("n1", "enough")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the state of a process is read from /proc")
-def test_a_second_signal_waits_for_nobody_who_escaped(path: dict[str, str], tmp_path: Path) -> None:
-    """The program has exited, what it left in a session of its own holds its pipes; neither drain nor grace is left."""
-    escaped = tmp_path / "escaped"
-    ended = run(
-        f"""
-        def stops_its_supervisor(state):
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            program = int(sys.stdin.readline())
-            while Path(f"/proc/{{program}}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                time.sleep(0.01)
-            while True:
-                os.kill(os.getppid(), signal.SIGINT)
-                time.sleep(0.02)
-        try:
-            run(["sh", "-c", "setsid sleep 100 & echo $! > {escaped}; echo $$"], stops_its_supervisor, config=
-                ts.ParallelConfig(strategy="process", streams=ts.StreamSettings(grace_seconds=60, drain_seconds=60)))
-        except KeyboardInterrupt:
-            tell(interrupted=True)
-        os.kill(int(Path({str(escaped)!r}).read_text()), signal.SIGKILL)
-        """,
-        environment=path,
-        deadline_seconds=20,
-    )
-    assert ended.told == {"interrupted": True}
-
-
 def test_a_program_past_its_time_is_ended_with_its_children(path: dict[str, str]) -> None:
     """Phase timeout; the harness sees that nothing outlives the run."""
     ended = run(

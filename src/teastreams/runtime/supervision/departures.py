@@ -1,8 +1,8 @@
 """When has a worker gone, and with it all that could still write into its streams?
 
 A Python node has gone when its process has exited. A program may have left others behind, who hold its streams: it has
-gone when they have, or after the drain time (none when it was killed), and then they are `left_running`. Every worker
-departs once. It decides nothing about what that means, and collects no status: the table and the supervisor do.
+gone when they have, or after the drain time, and then they are `left_running`. Every worker departs once. It decides
+nothing about what that means, and collects no status: the table and the supervisor do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import select
 from functools import partial
 from typing import Callable
 
-from teastreams.core.lifecycle import State
 from teastreams.runtime.exits import PEEK_SECONDS
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.supervision.child import Child
@@ -38,11 +37,6 @@ class Departures:
             self.forget(child)
             self._departed(child)
 
-    def hurry(self, child: Child) -> None:
-        """It was killed: whoever it left behind outside its group is not waited for any longer."""
-        if self._loop.has(("left running", child.name)):
-            self._wait_for_others(child, 0)
-
     def forget(self, child: Child) -> None:
         """Wait for nobody of its any more; harmless if nobody was waited for."""
         self._loop.at(("left running", child.name), None, _nothing)
@@ -61,10 +55,7 @@ class Departures:
             child.exit_seen = True
             if child.exit is not None and child.exit.fd is not None:
                 self._loop.unwatch(child.exit.fd)
-            self._wait_for_others(child, 0 if child.state is State.KILLED else self._drain_seconds)
-
-    def _wait_for_others(self, child: Child, seconds: float) -> None:
-        self._loop.at(("left running", child.name), seconds, partial(self._on_left_running, child))
+            self._loop.at(("left running", child.name), self._drain_seconds, partial(self._on_left_running, child))
 
     def _on_left_running(self, child: Child) -> None:
         child.left_running = True

@@ -204,7 +204,6 @@ class Supervisor:
             child.signal(signal.SIGTERM)
         elif action is Action.KILL:
             child.signal(signal.SIGKILL)
-            self._departures.hurry(child)
         elif action is Action.SWEEP:
             child.sweep()
         elif action is Action.REAP:

@@ -25,13 +25,27 @@ MAY_USE = {
     "executors": "errors core runtime",
     "workflow": "errors core",
     "checkpoint": "errors core",
-    "engine": "errors core runtime executors workflow checkpoint",
-    "facade": "errors core runtime executors workflow checkpoint engine",
-    "testing": "errors core runtime executors workflow checkpoint engine",
-    "cli": "errors core workflow checkpoint engine facade",
+    "services": "errors core runtime",
+    "engine": "errors core runtime executors workflow checkpoint services",
+    "facade": "errors core runtime executors workflow checkpoint services engine",
+    "testing": "errors core runtime executors workflow checkpoint services engine",
+    "cli": "errors core workflow checkpoint services engine facade",
     "__main__": "cli",
 }
-CORE_MAY_IMPORT = {"__future__", "dataclasses", "enum", "typing", "collections", "itertools", "functools", "struct"}
+CORE_MAY_IMPORT = {
+    "__future__",
+    "ast",
+    "builtins",
+    "difflib",
+    "types",
+    "dataclasses",
+    "enum",
+    "typing",
+    "collections",
+    "itertools",
+    "functools",
+    "struct",
+}
 WORKFLOW_MAY_NOT_IMPORT = {"cloudpickle", "fcntl", "multiprocessing", "pickle", "socket", "subprocess", "threading"}
 RUNTIME_MAY_NOT_IMPORT = {"asyncio", "concurrent", "datetime", "logging", "multiprocessing", "subprocess", "yaml"}
 # The `fork` context is asked for by name in one place; what multiprocessing leaves behind is looked for in another.

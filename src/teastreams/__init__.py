@@ -30,11 +30,11 @@ from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, RetryPolicy
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import Context
-from teastreams.engine.handle import RunHandle
-from teastreams.engine.pipeline import pipeline
+from teastreams.engine.declaring.pipeline import pipeline
+from teastreams.engine.declaring.state_graph import StateGraph
+from teastreams.engine.declaring.yaml_engine import YAMLEngine
+from teastreams.engine.live.handle import RunHandle
 from teastreams.engine.results import Pause, RunFinished, RunResult
-from teastreams.engine.state_graph import StateGraph
-from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import (
     Interrupted,
     LimitError,

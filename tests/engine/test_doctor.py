@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from teastreams.engine.doctor import lacking
+from teastreams.engine.reporting.doctor import lacking
 
 
 def test_an_extra_lacks_what_is_not_installed() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import teastreams as ts
 from teastreams.core.flow import flow_of
-from teastreams.engine.ends import ends_of, new_tap
+from teastreams.engine.live.ends import ends_of, new_tap
 
 
 def node(state: dict[str, Any]) -> None:

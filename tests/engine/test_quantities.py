@@ -1,10 +1,10 @@
-"""engine/quantities.py: sizes, times and tables as short text."""
+"""engine/reporting/quantities.py: sizes, times and tables as short text."""
 
 from __future__ import annotations
 
 import pytest
 
-from teastreams.engine.quantities import count, duration, size, table
+from teastreams.engine.reporting.quantities import count, duration, size, table
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""engine/summary.py: the figures of a run as text, exactly."""
+"""engine/reporting/summary.py: the figures of a run as text, exactly."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import NamedTuple, Optional, Sequence
 from teastreams.cli.board import Snapshot
 from teastreams.cli.visible import clipped, columns, padded, visible
 from teastreams.core.events import ChannelProgress, ConsumerProgress, NodeProgress
-from teastreams.engine.quantities import duration, size
+from teastreams.engine.reporting.quantities import duration, size
 
 BAR_COLUMNS = 10
 NAME_COLUMNS = 24

@@ -29,9 +29,9 @@ from teastreams.cli import doctor, outlet, reporting
 from teastreams.cli.arguments import UsageError, command_line, given_state
 from teastreams.core.machine.findings import findings, streams_can_run
 from teastreams.engine.app import CompiledGraph
-from teastreams.engine.doctor import examined
+from teastreams.engine.declaring.yaml_engine import YAMLEngine
+from teastreams.engine.reporting.doctor import examined
 from teastreams.engine.results import RunFinished, RunResult
-from teastreams.engine.yaml_engine import YAMLEngine
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
 from teastreams.workflow.json_schema import json_schema
 

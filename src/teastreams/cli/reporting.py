@@ -14,7 +14,7 @@ from teastreams.cli.live import LiveView
 from teastreams.cli.outlet import say
 from teastreams.cli.visible import visible
 from teastreams.core.events import NodeFinished, NodeOutput, NodeStarted, Progress, RunEvent, SectionFinished, Warned
-from teastreams.engine.quantities import duration, size
+from teastreams.engine.reporting.quantities import duration, size
 from teastreams.engine.results import RunFinished, RunResult
 
 LIVE_SECONDS = 0.2

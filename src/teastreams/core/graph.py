@@ -121,8 +121,8 @@ class NodeStreamsConfig:
 class Command:
     """An external program in the place of a node's code: an argument vector, never a line for a shell.
 
-    The texts are templates (see `core.templates`), each of which stays one argument. `env` is added to the inherited
-    environment; None removes a name from it. Exit codes outside `ok_exit_codes` are failures.
+    The texts are templates (see `core.language.templates`), each of which stays one argument. `env` is added to the
+    inherited environment; None removes a name from it. Exit codes outside `ok_exit_codes` are failures.
     """
 
     argv: tuple[str, ...]

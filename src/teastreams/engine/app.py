@@ -1,36 +1,31 @@
 """A compiled workflow: run it, watch it, resume it.
 
-`run`, `stream` and `invoke` are three views of one generator of events; `resume` is the same one with a later start. An
-interrupt stands before or after a plain node of the main line: the state, and the results that wait for a fan-in, go
-into a checkpoint, and the run ends as paused. A node is never run twice by a resume.
+`run`, `stream` and `invoke` are three views of one generator of events (`run.Run`); `resume` is the same one with a
+later start. Nothing is decided here about steps, states and checkpoints.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import asdict, replace
 from functools import partial
 from typing import IO, Any, AsyncIterator, Iterator, Mapping, Optional, Union
 
-from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer
+from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from teastreams.core import drawing
 from teastreams.core.events import RunEvent
-from teastreams.core.flow import Call, Flow, Step, flow_of, nodes_in
+from teastreams.core.flow import Flow, flow_of, nodes_in
 from teastreams.core.graph import Graph
-from teastreams.core.merge import ParallelFlowResult, ParallelResults
-from teastreams.engine.ends import ends_of, new_tap
-from teastreams.engine.handle import RunHandle
-from teastreams.engine.results import Pause, RunFinished, RunResult, as_dicts, last_dict
-from teastreams.engine.scheduler import Scheduler, echo
+from teastreams.engine.live.ends import ends_of, new_tap
+from teastreams.engine.live.handle import RunHandle
+from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dict
+from teastreams.engine.run import STATE, WAITING, Run, Workflow
+from teastreams.engine.scheduler import echo
 from teastreams.errors import WorkflowFailed
-from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.channels import StreamDirection, StreamRegistry
-from teastreams.runtime.supervision.outside import Outside
 
 Stream = Union[int, IO[Any]]
-_STATE, _WAITING = "state", "waiting"
 Feeds = Mapping[str, Any]
 
 
@@ -192,7 +187,7 @@ class CompiledGraph:
 
         Plain nodes, branches in threads and feeds run in the event loop's thread and hold it meanwhile.
         """
-        from teastreams.engine.asynchronous import result_of  # asyncio is loaded only by who uses it
+        from teastreams.engine.live.asynchronous import result_of  # asyncio is loaded only by who uses it
 
         return await result_of(self._handle(self._begin(state, checkpointer, feed, stepwise=True), echo_output))
 
@@ -205,7 +200,7 @@ class CompiledGraph:
         feed: Optional[Feeds] = None,
     ) -> AsyncIterator[Union[RunEvent, RunFinished]]:
         """`stream` under asyncio: `async for event in app.astream(state)`. Closing the generator ends every node."""
-        from teastreams.engine.asynchronous import events_of
+        from teastreams.engine.live.asynchronous import events_of
 
         return events_of(self._handle(self._begin(state, checkpointer, feed, stepwise=True), echo_output))
 
@@ -215,6 +210,9 @@ class CompiledGraph:
         text = repr([(type(step).__name__, tuple(nodes_in((step,)))) for step in self.flow])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def _workflow(self) -> Workflow:
+        return Workflow(self.graph, self.flow, self.workflow_hash, self.own_streams)
+
     def _begin(
         self,
         state: Optional[Mapping[str, Any]],
@@ -222,12 +220,12 @@ class CompiledGraph:
         feed: Optional[Feeds],
         stepwise: bool = False,
         can_read: bool = False,
-    ) -> _Run:
+    ) -> Run:
         place = Checkpoint(
-            secrets.token_hex(8), 0, "", "after", self.workflow_hash, {_STATE: dict(state or {}), _WAITING: {}}
+            secrets.token_hex(8), 0, "", "after", self.workflow_hash, {STATE: dict(state or {}), WAITING: {}}
         )
         outside = ends_of(self.graph, self.flow, feed, can_read)
-        return _Run(self, checkpointer or self._checkpointer, place, {}, outside, stepwise)
+        return Run(self._workflow(), checkpointer or self._checkpointer, place, {}, outside, stepwise)
 
     def _again(
         self,
@@ -235,7 +233,7 @@ class CompiledGraph:
         update: Optional[Mapping[str, Any]],
         checkpoint_id: Optional[str],
         feed: Optional[Feeds],
-    ) -> _Run:
+    ) -> Run:
         keeper = checkpointer or self._checkpointer
         if keeper is None:
             raise CheckpointError("resume needs the checkpointer that the run was given; pass it as `checkpointer`")
@@ -246,12 +244,12 @@ class CompiledGraph:
                 "resume it with the document it was written by, or start a new run"
             )
         outside = ends_of(self.graph, self.flow[record.step :], feed, can_read=False)
-        return _Run(self, keeper, record, dict(update or {}), outside)
+        return Run(self._workflow(), keeper, record, dict(update or {}), outside)
 
-    def _handle(self, run: _Run, echo_output: bool) -> RunHandle:
+    def _handle(self, run: Run, echo_output: bool) -> RunHandle:
         return RunHandle(self._handed_over(run, echo_output), run.scheduler, partial(new_tap, self.graph, self.flow))
 
-    def _last(self, run: _Run, echo_output: bool) -> RunResult:
+    def _last(self, run: Run, echo_output: bool) -> RunResult:
         for event in run.events():
             if isinstance(event, RunFinished):
                 return event.result
@@ -260,7 +258,7 @@ class CompiledGraph:
         raise RuntimeError("a run ended without its last event")
 
     def _handed_over(
-        self, run: _Run, echo_output: bool, progress_seconds: Optional[float] = None
+        self, run: Run, echo_output: bool, progress_seconds: Optional[float] = None
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         if progress_seconds is not None and not progress_seconds > 0:
             raise ValueError(f"progress_seconds must be above 0, not {progress_seconds}; leave it out for no progress")
@@ -274,82 +272,6 @@ class CompiledGraph:
                     yield event
         finally:
             events.close()
-
-
-class _Run:
-    """One run of one compiled graph: where it is, and how it ends."""
-
-    def __init__(
-        self,
-        app: CompiledGraph,
-        checkpointer: Optional[Checkpointer],
-        place: Checkpoint,
-        update: dict[str, Any],
-        outside: Outside,
-        stepwise: bool = False,
-    ) -> None:
-        self._app, self._checkpointer, self._place = app, checkpointer, place
-        state = {**place.state[_STATE], **update}
-        self.scheduler = Scheduler(
-            app.graph, state, place.run_id, own_streams=app.own_streams, outside=outside, stepwise=stepwise
-        )
-        self.scheduler.waiting = _results_from(place.state[_WAITING])
-        self._started = calls.table.monotonic()
-
-    def events(self) -> Any:
-        """Every event, then `RunFinished`."""
-        flow = self._app.flow
-        for index in range(self._place.step, len(flow)):
-            step = flow[index]
-            if self._pauses(step, "before", index):
-                yield RunFinished(self._pause(step, "before", index))
-                return
-            try:
-                yield from self.scheduler.step(step)
-            except WorkflowFailed as failed:
-                raise WorkflowFailed(failed.primary, failed.collateral, self._result("failed", failed.result)) from None
-            if self._pauses(step, "after", index):
-                yield RunFinished(self._pause(step, "after", index + 1))
-                return
-        yield RunFinished(self._result("finished", self.scheduler.state))
-
-    def _pauses(self, step: Step, when: str, index: int) -> bool:
-        if not isinstance(step, Call):
-            return False
-        node = self._app.graph.node(step.node)
-        if when == "after":
-            return node.interrupt_after
-        return node.interrupt_before and not self._was_paused_before(step.node, index)
-
-    def _was_paused_before(self, node: str, index: int) -> bool:
-        return (self._place.node, self._place.when, self._place.step) == (node, "before", index)
-
-    def _pause(self, step: Step, when: str, index: int) -> RunResult:
-        node = step.node if isinstance(step, Call) else ""
-        checkpointer = self._checkpointer or MemoryCheckpointer()
-        kept = {_STATE: dict(self.scheduler.state), _WAITING: _results_as_data(self.scheduler.waiting)}
-        record = Checkpoint(self._place.run_id, index, node, when, self._app.workflow_hash, kept)
-        checkpoint_id = checkpointer.save(record)
-        paused = self._result("paused", self.scheduler.state)
-        return replace(paused, pause=Pause(node, when), checkpoint_id=checkpoint_id)
-
-    def _result(self, status: str, state: Mapping[str, Any]) -> RunResult:
-        return RunResult(
-            state=dict(state),
-            nodes=self.scheduler.nodes,
-            channels=self.scheduler.channels,
-            duration=calls.table.monotonic() - self._started,
-            status=status,
-            run_id=self._place.run_id,
-        )
-
-
-def _results_as_data(waiting: Mapping[str, ParallelResults]) -> dict[str, Any]:
-    return {node: [asdict(result) for result in results] for node, results in waiting.items()}
-
-
-def _results_from(data: Mapping[str, Any]) -> dict[str, ParallelResults]:
-    return {node: ParallelResults(ParallelFlowResult(**each) for each in results) for node, results in data.items()}
 
 
 def _registry(graph: Graph) -> StreamRegistry:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Mapping, Optional
 
 from teastreams.core.graph import Command, NodeStreamsConfig
-from teastreams.core.templates import filled
+from teastreams.core.language.templates import filled
 from teastreams.runtime.node.program import Program
 
 Values = Mapping[str, Mapping[str, Any]]

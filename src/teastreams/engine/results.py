@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional
 
 from teastreams.core.events import BranchesFinished, NodeFinished, NodeOutput, NodeStarted, RunEvent, StateChanged
-from teastreams.engine.summary import summary
+from teastreams.engine.reporting.summary import summary
 from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures
 
 

@@ -25,10 +25,10 @@ from teastreams.core.events import (
 )
 from teastreams.core.flow import Branch, Call, Flow, Fork, Section, Step
 from teastreams.core.graph import Graph
+from teastreams.core.language.templates import TemplateError
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
 from teastreams.core.outcome import Status
 from teastreams.core.plan import SectionPlan
-from teastreams.core.templates import TemplateError
 from teastreams.engine.calling import Context, body_of
 from teastreams.engine.filling import filled_program, filled_streams
 from teastreams.errors import NodeError, WorkflowFailed

@@ -10,8 +10,8 @@ from typing import Iterator, Optional
 
 from teastreams.core.flow import forks_in, nodes_in, unfolded
 from teastreams.core.graph import STREAMS, Binding, Command, Delivery, Graph, Node
+from teastreams.core.language.templates import TemplateError, parsed
 from teastreams.core.rules.wording import Found, found, listed, quoted
-from teastreams.core.templates import TemplateError, parsed
 from teastreams.core.units import Control
 
 LAST_EXIT_CODE = 255

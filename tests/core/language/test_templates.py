@@ -1,4 +1,4 @@
-"""Facts about `core.templates`: what a hole may name, what may fill it, and what is refused with advice."""
+"""Facts about `core.language.templates`: what a hole may name, what may fill it, and what is refused with advice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from teastreams.core.templates import Reference, TemplateError, filled, parsed
+from teastreams.core.language.templates import Reference, TemplateError, filled, parsed
 
 VALUES: dict[str, dict[str, Any]] = {
     "state": {"path": "a b.gz", "n": 7, "half": 0.5, "deep": {"list": ["x", {"k y": "z"}]}, "flag": True, "none": None},

@@ -14,8 +14,8 @@ from teastreams.core import rules
 from teastreams.core.graph import END, START, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
-from teastreams.engine.declarations import Streams, command_value, streams_config
-from teastreams.engine.ends import out_of_reach
+from teastreams.engine.declaring.declarations import Streams, command_value, streams_config
+from teastreams.engine.live.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
 Function = TypeVar("Function", bound=Callable[..., Any])

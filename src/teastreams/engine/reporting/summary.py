@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Mapping
 
 from teastreams.core.plan import OUTSIDE
-from teastreams.engine.quantities import count, duration, size, table
+from teastreams.engine.reporting.quantities import count, duration, size, table
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures
 
 NODE_HEAD = ("node", "end", "time", "cpu", "memory")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Union
 
-from teastreams.engine.state_graph import StateGraph
+from teastreams.engine.declaring.state_graph import StateGraph
 from teastreams.workflow import load
 
 

@@ -13,7 +13,7 @@ from teastreams.checkpoint import Checkpointer
 from teastreams.core.graph import ParallelConfig
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import name_of
-from teastreams.engine.state_graph import StateGraph
+from teastreams.engine.declaring.state_graph import StateGraph
 from teastreams.errors import Problem, WorkflowError
 
 Work = Union[Callable[..., Any], Sequence[str]]

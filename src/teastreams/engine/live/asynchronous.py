@@ -12,7 +12,7 @@ import select
 from typing import AsyncIterator, Optional, Union
 
 from teastreams.core.events import RunEvent, Waiting
-from teastreams.engine.handle import RunHandle
+from teastreams.engine.live.handle import RunHandle
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.runtime.loop import Loop
 

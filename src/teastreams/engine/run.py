@@ -1,0 +1,115 @@
+"""One run of a compiled workflow: where it is, when it pauses, what it keeps, and how it ends.
+
+The scheduler does one step; here stands which one is next and what is written down between two of them. An interrupt
+stands before or after a plain node of the main line: the state, and the results that wait for a fan-in, go into a
+checkpoint, and the run ends as paused. A node is never run twice by a resume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Mapping, Optional
+
+from teastreams.checkpoint import Checkpoint, Checkpointer, MemoryCheckpointer
+from teastreams.core.flow import Call, Flow, Step
+from teastreams.core.graph import Graph
+from teastreams.core.merge import ParallelFlowResult, ParallelResults
+from teastreams.engine.results import Pause, RunFinished, RunResult
+from teastreams.engine.scheduler import Scheduler
+from teastreams.errors import WorkflowFailed
+from teastreams.runtime import calls
+from teastreams.runtime.bound import OWN_STREAMS
+from teastreams.runtime.supervision.outside import Outside
+
+STATE, WAITING = "state", "waiting"
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """What is to be run: the checked graph, its flow, the name of its shape, and the caller's own streams."""
+
+    graph: Graph
+    flow: Flow
+    hash: str
+    own_streams: Mapping[str, int] = field(default_factory=lambda: OWN_STREAMS)
+
+
+class Run:
+    """One run of one compiled graph: where it is, and how it ends."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        checkpointer: Optional[Checkpointer],
+        place: Checkpoint,
+        update: dict[str, Any],
+        outside: Outside,
+        stepwise: bool = False,
+    ) -> None:
+        self._workflow, self._checkpointer, self._place = workflow, checkpointer, place
+        state = {**place.state[STATE], **update}
+        self.scheduler = Scheduler(
+            workflow.graph,
+            state,
+            place.run_id,
+            own_streams=workflow.own_streams,
+            outside=outside,
+            stepwise=stepwise,
+        )
+        self.scheduler.waiting = results_from(place.state[WAITING])
+        self._started = calls.table.monotonic()
+
+    def events(self) -> Any:
+        """Every event, then `RunFinished`."""
+        flow = self._workflow.flow
+        for index in range(self._place.step, len(flow)):
+            step = flow[index]
+            if self._pauses(step, "before", index):
+                yield RunFinished(self._pause(step, "before", index))
+                return
+            try:
+                yield from self.scheduler.step(step)
+            except WorkflowFailed as failed:
+                raise WorkflowFailed(failed.primary, failed.collateral, self._result("failed", failed.result)) from None
+            if self._pauses(step, "after", index):
+                yield RunFinished(self._pause(step, "after", index + 1))
+                return
+        yield RunFinished(self._result("finished", self.scheduler.state))
+
+    def _pauses(self, step: Step, when: str, index: int) -> bool:
+        if not isinstance(step, Call):
+            return False
+        node = self._workflow.graph.node(step.node)
+        if when == "after":
+            return node.interrupt_after
+        return node.interrupt_before and not self._was_paused_before(step.node, index)
+
+    def _was_paused_before(self, node: str, index: int) -> bool:
+        return (self._place.node, self._place.when, self._place.step) == (node, "before", index)
+
+    def _pause(self, step: Step, when: str, index: int) -> RunResult:
+        node = step.node if isinstance(step, Call) else ""
+        checkpointer = self._checkpointer or MemoryCheckpointer()
+        kept = {STATE: dict(self.scheduler.state), WAITING: results_as_data(self.scheduler.waiting)}
+        record = Checkpoint(self._place.run_id, index, node, when, self._workflow.hash, kept)
+        checkpoint_id = checkpointer.save(record)
+        paused = self._result("paused", self.scheduler.state)
+        return replace(paused, pause=Pause(node, when), checkpoint_id=checkpoint_id)
+
+    def _result(self, status: str, state: Mapping[str, Any]) -> RunResult:
+        return RunResult(
+            state=dict(state),
+            nodes=self.scheduler.nodes,
+            channels=self.scheduler.channels,
+            duration=calls.table.monotonic() - self._started,
+            status=status,
+            run_id=self._place.run_id,
+        )
+
+
+def results_as_data(waiting: Mapping[str, ParallelResults]) -> dict[str, Any]:
+    return {node: [asdict(result) for result in results] for node, results in waiting.items()}
+
+
+def results_from(data: Mapping[str, Any]) -> dict[str, ParallelResults]:
+    return {node: ParallelResults(ParallelFlowResult(**each) for each in results) for node, results in data.items()}

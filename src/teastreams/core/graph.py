@@ -8,8 +8,9 @@ into the document; a graph built in Python has none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Union
 
+from teastreams.core.language.expressions import Expression
 from teastreams.core.policies import CircuitBreakerConfig, RetryPolicy
 from teastreams.errors import Position
 
@@ -159,10 +160,34 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A condition in Python: the edge is taken when `function(state)` returns `answer`.
+
+    Edges of one source that share a function ask it once; `answers` are all that they know.
+    """
+
+    function: Callable[..., Any]
+    answer: Any = True
+    answers: tuple[Any, ...] = (True, False)
+
+
+@dataclass(frozen=True)
+class Negated:
+    """The edge is taken when the expression does not hold."""
+
+    expression: Expression
+
+
+Condition = Union[Expression, Negated, Choice]
+
+
+@dataclass(frozen=True)
 class Edge:
     """One edge: from `source` to one target, or to several when it is parallel.
 
-    `strategy` overrides the settings for this edge. `fan_in` names the node where the branches join.
+    `strategy` overrides the settings for this edge. `fan_in` names the node where the branches join. With a
+    `condition`, control takes it only when that holds; the edges of a node are asked in their order, those without a
+    condition last.
     """
 
     source: str
@@ -173,6 +198,7 @@ class Edge:
     fan_in: Optional[str] = None
     where: Optional[Position] = None
     positions: Mapping[str, Position] = field(default_factory=dict)
+    condition: Optional[Condition] = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Collection, Iterable, Iterator, Mapping, Optional
 
-from teastreams.core.graph import END, START, Edge, Graph
+from teastreams.core.graph import END, START, Condition, Edge, Graph
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,11 @@ class Way:
         return self.edge is not None and self.edge.parallel and self.edge.fan_in == self.target
 
     @property
+    def condition(self) -> Optional[Condition]:
+        """When control takes it; None is whenever no condition of the others holds."""
+        return self.edge.condition if self.edge is not None else None
+
+    @property
     def written(self) -> tuple[str, ...]:
         """The targets as its declaration names them."""
         return self.edge.targets if self.edge is not None and self.edge.parallel else (self.target,)
@@ -161,12 +166,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class Control:
-    """The contracted graph. `head` maps every node, START and END to the first member of its unit."""
+    """The contracted graph. `head` maps every node, START and END to the first member of its unit.
+
+    `joins` holds the heads of all fan-ins.
+    """
 
     graph: Graph
     head: Mapping[str, str]
     units: Mapping[str, Unit]
     upstream: Mapping[str, str] = field(default_factory=dict)
+    joins: frozenset[str] = frozenset()
 
     def unit(self, node: str) -> Unit:
         """The unit of a node."""
@@ -180,11 +189,11 @@ class Control:
         """For the head of every unit: the heads of those that come next."""
         return {name: {self.head[node] for _, node in unit.hops} for name, unit in self.units.items()}
 
-    def onward(self, unit: Unit) -> Way:
-        """How control goes on when the unit has ended: to its fan-in, else its way out."""
+    def onward(self, unit: Unit) -> tuple[Way, ...]:
+        """How control goes on when the unit has ended: to its fan-in, else by one of its ways out."""
         if unit.edge is not None and unit.edge.fan_in is not None:
-            return Way(unit.members[-1], unit.edge.fan_in, unit.edge)
-        return unit.ways[0]
+            return (Way(unit.members[-1], unit.edge.fan_in, unit.edge),)
+        return unit.ways
 
     def branch_of(self, member: str, edge: Edge) -> Optional[str]:
         """The target of `edge` to whose branch a member belongs: itself, or the nearest target upstream."""
@@ -210,12 +219,32 @@ class Control:
             return [unit.ways]
         return [self.tails(unit, target) for target in unit.edge.targets]
 
-    def beginning(self, edge: Edge, target: str) -> Optional[Way]:
-        """The way on which the branch `target` begins; None if there is nothing but the member itself."""
+    def beginnings(self, edge: Edge, target: str) -> tuple[Way, ...]:
+        """The ways on which the branch `target` begins; none if there is nothing but the member itself."""
         unit = self.unit(target)
         if not unit.streaming:
-            return Way(edge.source, target, edge)
-        return next(iter(self.tails(unit, target)), None)
+            return (Way(edge.source, target),)
+        return self.tails(unit, target)
+
+    def line(self, ways: Iterable[Way], stop: str) -> tuple[Way, ...]:
+        """Every way that control can take in one line: from its first `ways` on, until it comes to the unit of `stop`.
+
+        It ends at `__end__` too, and where control comes to somebody else's fan-in. Each is there once, in the order of
+        discovery; a way with a fork stands for all its branches.
+        """
+        taken = list(ways)
+        seen: set[str] = set()
+        for way in taken:  # grows while it is walked
+            head = self.head[way.target]
+            if head not in seen and not self.ends(way, stop):
+                seen.add(head)
+                taken += self.onward(self.units[head])
+        return tuple(taken)
+
+    def ends(self, way: Way, stop: str) -> bool:
+        """Does a line whose end is `stop` come to its end by this way?"""
+        strange = stop != END and not way.joining and self.head[way.target] in self.joins
+        return strange or way.target == END or self.together(way.target, stop)
 
 
 def control_of(graph: Graph) -> Control:
@@ -223,7 +252,8 @@ def control_of(graph: Graph) -> Control:
     upstream = upstream_of(graph)
     units = _units(graph, upstream)
     head = {member: unit.members[0] for unit in units for member in unit.members}
-    declared = Control(graph, head, {unit.members[0]: unit for unit in _declared(units, graph, head)}, upstream)
+    joins = frozenset(head[edge.fan_in] for edge in graph.edges if edge.fan_in is not None)
+    declared = Control(graph, head, {unit.members[0]: unit for unit in _declared(units, graph, head)}, upstream, joins)
     inner = _enclosing(declared)
     complete = {name: _completed(unit, graph, inner.get(name)) for name, unit in declared.units.items()}
     return replace(declared, units=complete)
@@ -257,11 +287,16 @@ def _declared(units: list[Unit], graph: Graph, head: Mapping[str, str]) -> Itera
     for edge in graph.edges:
         for target in stream_targets(edge, streaming)[:1]:
             edges.setdefault(head[target], []).append(edge)
-        leaving = [way for way in _ways(edge, streaming) if way.fork or head[way.source] != head[way.target]]
+        leaving = [way for way in _ways(edge, streaming) if way.fork or _leaves(way, head, streaming)]
         ways.setdefault(head[edge.source], []).extend(leaving)
     for unit in units:
         name = unit.members[0]
         yield replace(unit, edges=tuple(edges.get(name, ())), ways=tuple(ways.get(name, ())))
+
+
+def _leaves(way: Way, head: Mapping[str, str], streaming: Collection[str]) -> bool:
+    """An edge between members of a section orders nothing; one from a plain node to itself is a loop."""
+    return head[way.source] != head[way.target] or way.source not in streaming
 
 
 def _ways(edge: Edge, streaming: Collection[str]) -> list[Way]:
@@ -275,8 +310,7 @@ def _ways(edge: Edge, streaming: Collection[str]) -> list[Way]:
 
 def _enclosing(control: Control) -> dict[str, Edge]:
     """For every unit inside a branch: the innermost parallel edge that it is in (the one that holds fewest units)."""
-    joins = {control.head[edge.fan_in] for edge in control.graph.edges if edge.fan_in is not None}
-    following = {name: _following(control, unit, joins) for name, unit in control.units.items()}
+    following = {name: _following(control, unit, control.joins) for name, unit in control.units.items()}
     innermost: dict[str, tuple[int, Edge]] = {}
     for edge in control.graph.edges:
         if edge.parallel and edge.fan_in is not None:

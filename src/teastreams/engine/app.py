@@ -14,7 +14,7 @@ from typing import IO, Any, AsyncIterator, Iterator, Mapping, Optional, Union
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from teastreams.core import drawing
 from teastreams.core.events import RunEvent
-from teastreams.core.flow import Flow, flow_of, nodes_in
+from teastreams.core.flow import ENTRY, Flow, flow_of, nodes_in
 from teastreams.core.graph import Graph
 from teastreams.engine.live.ends import ends_of, new_tap
 from teastreams.engine.live.handle import RunHandle
@@ -207,7 +207,9 @@ class CompiledGraph:
     @property
     def workflow_hash(self) -> str:
         """Names the shape of the workflow: a checkpoint is resumed only into the shape that wrote it."""
-        text = repr([(type(step).__name__, tuple(nodes_in((step,)))) for step in self.flow])
+        steps = [(type(step).__name__, tuple(nodes_in((step,)))) for step in self.flow]
+        jumps = [(index, [each.to for each in exits]) for index, exits in sorted(self.flow.jumps.items())]
+        text = repr((steps, jumps))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _workflow(self) -> Workflow:
@@ -222,7 +224,7 @@ class CompiledGraph:
         can_read: bool = False,
     ) -> Run:
         place = Checkpoint(
-            secrets.token_hex(8), 0, "", "after", self.workflow_hash, {STATE: dict(state or {}), WAITING: {}}
+            secrets.token_hex(8), ENTRY, "", "after", self.workflow_hash, {STATE: dict(state or {}), WAITING: {}}
         )
         outside = ends_of(self.graph, self.flow, feed, can_read)
         return Run(self._workflow(), checkpointer or self._checkpointer, place, {}, outside, stepwise)
@@ -243,7 +245,7 @@ class CompiledGraph:
                 f"checkpoint {record.checkpoint_id} belongs to another version of this workflow; "
                 "resume it with the document it was written by, or start a new run"
             )
-        outside = ends_of(self.graph, self.flow[record.step :], feed, can_read=False)
+        outside = ends_of(self.graph, self.flow.ahead(record.step), feed, can_read=False)
         return Run(self._workflow(), keeper, record, dict(update or {}), outside)
 
     def _handle(self, run: Run, echo_output: bool) -> RunHandle:

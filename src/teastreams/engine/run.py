@@ -21,7 +21,7 @@ from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.supervision.outside import Outside
 
-STATE, WAITING = "state", "waiting"
+STATE, WAITING, RESULT = "state", "waiting", "result"
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,41 @@ class Run:
             stepwise=stepwise,
         )
         self.scheduler.waiting = results_from(place.state[WAITING])
+        self.scheduler.result = place.state.get(RESULT)
         self._started = calls.table.monotonic()
 
     def events(self) -> Any:
         """Every event, then `RunFinished`."""
-        flow = self._workflow.flow
-        for index in range(self._place.step, len(flow)):
-            step = flow[index]
+        line, index = self._workflow.flow, self._first()
+        while index < len(line):
+            step = line[index]
             if self._pauses(step, "before", index):
                 yield RunFinished(self._pause(step, "before", index))
                 return
             try:
                 yield from self.scheduler.step(step)
             except WorkflowFailed as failed:
-                raise WorkflowFailed(failed.primary, failed.collateral, self._result("failed", failed.result)) from None
+                raise self._failed(failed) from None
             if self._pauses(step, "after", index):
-                yield RunFinished(self._pause(step, "after", index + 1))
+                yield RunFinished(self._pause(step, "after", index))
                 return
+            index = self._after(index)
         yield RunFinished(self._result("finished", self.scheduler.state))
+
+    def _first(self) -> int:
+        """Where the run begins, or goes on: after an interrupt before a node with that node, else behind it."""
+        if self._place.when == "before":
+            return self._place.step
+        return self._after(self._place.step)
+
+    def _after(self, index: int) -> int:
+        try:
+            return self.scheduler.after(self._workflow.flow, index)
+        except WorkflowFailed as failed:
+            raise self._failed(failed) from None
+
+    def _failed(self, failed: WorkflowFailed) -> WorkflowFailed:
+        return WorkflowFailed(failed.primary, failed.collateral, self._result("failed", failed.result))
 
     def _pauses(self, step: Step, when: str, index: int) -> bool:
         if not isinstance(step, Call):
@@ -82,15 +99,21 @@ class Run:
         node = self._workflow.graph.node(step.node)
         if when == "after":
             return node.interrupt_after
-        return node.interrupt_before and not self._was_paused_before(step.node, index)
+        resumed = not self.scheduler.nodes and (self._place.when, self._place.step) == ("before", index)
+        return node.interrupt_before and not resumed
 
-    def _was_paused_before(self, node: str, index: int) -> bool:
-        return (self._place.node, self._place.when, self._place.step) == (node, "before", index)
+    def _asks_for_result(self, index: int) -> bool:
+        """Will the way on from here depend on more than the state?"""
+        return any(each.condition is not None for each in self._workflow.flow.exits(index))
 
     def _pause(self, step: Step, when: str, index: int) -> RunResult:
         node = step.node if isinstance(step, Call) else ""
         checkpointer = self._checkpointer or MemoryCheckpointer()
-        kept = {STATE: dict(self.scheduler.state), WAITING: results_as_data(self.scheduler.waiting)}
+        kept = {
+            STATE: dict(self.scheduler.state),
+            WAITING: results_as_data(self.scheduler.waiting),
+            **({RESULT: self.scheduler.result} if self._asks_for_result(index) else {}),
+        }
         record = Checkpoint(self._place.run_id, index, node, when, self._workflow.hash, kept)
         checkpoint_id = checkpointer.save(record)
         paused = self._result("paused", self.scheduler.state)

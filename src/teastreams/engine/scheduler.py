@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence
 
+from teastreams.core.deciding import Undecided, chosen
 from teastreams.core.events import (
     BranchesFinished,
     NodeFinished,
@@ -23,8 +24,8 @@ from teastreams.core.events import (
     StateChanged,
     Warned,
 )
-from teastreams.core.flow import Branch, Call, Flow, Fork, Section, Step
-from teastreams.core.graph import Graph
+from teastreams.core.flow import ENTRY, Branch, Call, Fork, Line, Section, Step
+from teastreams.core.graph import START, Graph
 from teastreams.core.language.templates import TemplateError
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
 from teastreams.core.outcome import Status
@@ -48,7 +49,8 @@ Body = Callable[[dict[str, Any]], Any]
 class Scheduler:
     """Runs steps on one state. `nodes` and `channels` collect figures of everything that ran.
 
-    `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name. `outside` are the
+    `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name, `result` what the
+    last plain node returned, for conditions. `outside` are the
     ends of channels that the caller feeds and reads; with `stepwise`, a `Waiting` stands before each wait.
     """
 
@@ -68,6 +70,7 @@ class Scheduler:
         self.nodes: dict[str, NodeFigures] = {}
         self.channels: dict[str, ChannelFigures] = {}
         self.waiting: dict[str, ParallelResults] = {}
+        self.result: Any = None
         self._process = ProcessExecutor(own_streams, stepwise)
         self._thread = ThreadExecutor()
 
@@ -83,6 +86,29 @@ class Scheduler:
         except WorkflowFailed as failed:
             raise WorkflowFailed(failed.primary, failed.collateral, before) from failed.__cause__
         yield StateChanged(last_node(step), dict(self.state))
+
+    def after(self, line: Line, index: int) -> int:
+        """The index of the step that comes next, `ENTRY` being before the first; the length of the line at its end.
+
+        WorkflowFailed when a condition raises, or when none holds and there is no way without one.
+        """
+        exits = line.exits(index)
+        if len(exits) == 1 and exits[0].condition is None:
+            return exits[0].to
+        node = START if index == ENTRY else last_node(line[index])
+        try:
+            return chosen(exits, self.state, self.graph.variables, self.result)
+        except Undecided as error:
+            failed = NodeError(node, "route", str(error), error_type=error.error_type)
+            failed.__cause__ = error.__cause__
+            raise WorkflowFailed(failed, result=dict(self.state)) from error.__cause__
+
+    def walk(self, line: Line) -> Iterator[RunEvent]:
+        """Run a line from its entry to its end."""
+        index = self.after(line, ENTRY)
+        while index < len(line):
+            yield from self.step(line[index])
+            index = self.after(line, index)
 
     @contextmanager
     def hands_off(self) -> Iterator[None]:
@@ -130,6 +156,7 @@ class Scheduler:
             if isinstance(error, SystemExit) and self._nested:
                 raise  # the exit code of a branch is that of its worker
             return _node_error(name, error)
+        self.result = value.values if isinstance(value, Update) else value
         if value is not None:
             apply(self.state, value if isinstance(value, Update) else Update(returned(value)))
         return None
@@ -175,15 +202,14 @@ class Scheduler:
     def _branch_flow(self, branch: Branch, state: Mapping[str, Any]) -> BranchFlow:
         return BranchFlow(branch.target, self._nested_body(branch.steps), state, timeout_seconds=None)
 
-    def _nested_body(self, steps: Flow) -> Body:
+    def _nested_body(self, steps: Line) -> Body:
         """The steps of a branch as one function that changes its state in place."""
 
         def body(state: dict[str, Any]) -> None:
             inner = Scheduler(self.graph, state, self.run_id, nested=True)
             try:
-                for step in steps:
-                    for event in inner.step(step):
-                        echo(event)
+                for event in inner.walk(steps):
+                    echo(event)
             except WorkflowFailed as failed:
                 raise BranchFailed(failed.primary) from failed
 

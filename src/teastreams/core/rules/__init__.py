@@ -65,9 +65,11 @@ CONTROL = (
     control.several_edges_in_one_unit,
     control.fan_in_inside_its_section,
     control.shared_fan_in,
+    control.conditions_in_sections,
     control.several_ways,
     control.beside_the_branches,
-    control.cycles,
+    control.entered_in_the_middle,
+    control.endless,
     control.unreachable,
 )
 

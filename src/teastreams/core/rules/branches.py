@@ -1,48 +1,58 @@
 """Rules about the branches of parallel edges: each leads to its fan-in, none meets another, and what may stand in them.
 
-They assume that every unit has one way out, that nothing leads back, and that everything is reached.
+They assume that every unit has at most one way without a condition, and that the end is reached from everywhere.
 """
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from teastreams.core.flow import Fork, Section, forks_in, nodes_in, unfolded
-from teastreams.core.graph import END
+from teastreams.core.graph import END, START, Edge
 from teastreams.core.rules.wording import Found, found, listed, quoted, yaml_edge, yaml_name
-from teastreams.core.units import Control, Unit, Way
+from teastreams.core.units import Control, Way
 
 
 def lost(control: Control) -> Iterator[Found]:
-    joins = {control.head[edge.fan_in] for edge in control.graph.edges if edge.fan_in is not None}
     for edge in control.graph.edges:
         for target in edge.targets if edge.fan_in is not None else ():
-            beginning = control.beginning(edge, target)
-            last = beginning and _last_way(control, beginning, joins)
-            if last is None or control.together(last.target, edge.fan_in or ""):
-                continue
-            ending = "ends at `__end__`" if last.target == END else f"comes to {quoted(last.target)}, another fan-in,"
-            message = f"branch {quoted(target)} of the parallel edge from {quoted(edge.source)} {ending}"
-            fix = f"write {yaml_edge(last.source, (edge.fan_in or '',))}"
-            yield found(last.edge or edge, f"{message} instead of its fan_in {quoted(edge.fan_in or '')}", fix, "to")
+            last = next(_astray(control, edge, target), None)
+            if last is not None:
+                yield _lost(edge, target, last)
+
+
+def _lost(edge: Edge, target: str, last: Way) -> Found:
+    ending = "ends at `__end__`" if last.target == END else f"comes to {quoted(last.target)}, another fan-in,"
+    message = f"branch {quoted(target)} of the parallel edge from {quoted(edge.source)} {ending}"
+    fix = f"write {yaml_edge(last.source, (edge.fan_in or '',))}"
+    return found(last.edge or edge, f"{message} instead of its fan_in {quoted(edge.fan_in or '')}", fix, "to")
+
+
+def _astray(control: Control, edge: Edge, target: str) -> Iterator[Way]:
+    """The ways by which a branch ends elsewhere than at its fan-in."""
+    stop = edge.fan_in or ""
+    for way in control.line(control.beginnings(edge, target), stop):
+        if control.ends(way, stop) and not control.together(way.target, stop):
+            yield way
 
 
 def meeting(control: Control) -> Iterator[Found]:
-    joins = {control.head[edge.fan_in] for edge in control.graph.edges if edge.fan_in is not None}
-    arrivals: dict[str, list[tuple[str, str]]] = {}
-    for unit in control.units.values():
-        for line in (*control.lines(unit), *_companions(unit)):
-            into = {control.head[node]: (way.source, node) for way in line for node in way.heads_for}
-            for head, arrival in into.items():
-                arrivals.setdefault(head, []).append(arrival)
-    for head, known in arrivals.items():
-        if len(known) > 1 and head not in (*joins, END):
-            yield _met(control, [source for source, _ in known], known[-1][1])
+    arrivals: dict[str, dict[int, Way]] = {}
+    for number, (ways, stop) in enumerate(_lines(control)):
+        for way in control.line(ways, stop):
+            if not control.ends(way, stop):
+                arrivals.setdefault(control.head[way.target], {}).setdefault(number, way)
+    for known in arrivals.values():
+        if len(known) > 1:
+            yield _met(control, [way.source for way in known.values()], list(known.values())[-1].target)
 
 
-def _companions(unit: Unit) -> list[tuple[Way, ...]]:
-    edge = unit.edge
-    return [(Way(edge.source, target),) for target in edge.targets if target not in unit.members] if edge else []
+def _lines(control: Control) -> Iterator[tuple[Sequence[Way], str]]:
+    """Every line as (its first ways, where it ends): the main one, and one for each branch."""
+    yield control.onward(control.unit(START)), END
+    for edge in control.graph.edges:
+        for target in edge.targets if edge.fan_in is not None else ():
+            yield control.beginnings(edge, target), edge.fan_in or ""
 
 
 def _met(control: Control, sources: list[str], node: str) -> Found:
@@ -74,10 +84,3 @@ def interrupts(control: Control) -> Iterator[Found]:
                 message = f"node {quoted(name)} has {key} inside a branch of a parallel edge"
                 fix = f"interrupts stand on the main line: write it on the fan-in {quoted(fork.fan_in or '')}"
                 yield found(node, message, fix, key)
-
-
-def _last_way(control: Control, way: Way, joins: set[str]) -> Way:
-    """The way by which a line comes to its end: at a fan-in that is not of its own fan-outs, or at the end of all."""
-    while way.joining or (way.target != END and control.head[way.target] not in joins):
-        way = control.onward(control.unit(way.target))
-    return way

@@ -1,7 +1,8 @@
-"""Rules about the ways of control: one way out of every unit, no way back, everything reached, sections in one piece.
+"""Rules about the ways of control: it is never in doubt which is taken, all lead to the end, sections in one piece.
 
-They work on the contracted graph (`units`). What they establish: from `__start__` on there is one line of units, with
-lines between each fan-out and its fan-in. That the branches keep to their lines is checked next, in `branches`.
+They work on the contracted graph (`units`). What they establish: every unit has at most one way without a condition in
+each line, control comes everywhere and from everywhere to `__end__`. That the branches keep to their lines is checked
+next, in `branches`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from teastreams.core.rules.wording import (
     yaml_name,
 )
 from teastreams.core.units import Control, Unit, Way
+
+MAX_SHOWN = 4
 
 
 def several_edges_in_one_unit(control: Control) -> Iterator[Found]:
@@ -54,10 +57,10 @@ def shared_fan_in(control: Control) -> Iterator[Found]:
 
 
 def several_ways(control: Control) -> Iterator[Found]:
-    reach = _reach(control)
-    for name, unit in control.units.items():
+    for unit in control.units.values():
+        back = _back(control, unit)
         for line in control.lines(unit):
-            apart = _apart(control, [way for way in line if name not in reach[control.head[way.target]]])
+            apart = _apart(control, [way for way in line if way.condition is None and way not in back])
             if len(apart) > 1:
                 yield _several(control, unit, apart)
 
@@ -73,13 +76,32 @@ def beside_the_branches(control: Control) -> Iterator[Found]:
             yield found(subject, f"{message}, {reason}", fix, "to")
 
 
-def cycles(control: Control) -> Iterator[Found]:
+def endless(control: Control) -> Iterator[Found]:
+    ending = _ending(control)
+    told: set[str] = set()
+    for name in _reached(control):
+        if name not in ending and name not in told:
+            circle = _shortest_circle(control, control.units[name])
+            if told.isdisjoint(control.head[node] for node in circle):
+                yield from [_circling(control, circle)] if circle else ()
+            told.update(control.head[node] for node in circle)
+
+
+def entered_in_the_middle(control: Control) -> Iterator[Found]:
     reach = _reach(control)
-    done: set[str] = set()
-    for name in (*_reached(control), *control.units):
-        if name in reach[name] and name not in done:
-            done.update(other for other in reach[name] if name in reach[other])
-            yield _circling(control, control.units[name], _shortest_circle(control, control.units[name]))
+    for name, unit in control.units.items():
+        if unit.streaming and name in reach[name] and len(_entries(control, unit)) > 1:
+            yield _re_entered(control, unit, _shortest_circle(control, unit))
+
+
+def conditions_in_sections(control: Control) -> Iterator[Found]:
+    for edge in control.graph.edges:
+        inside = [target for target in edge.targets if control.together(edge.source, target)]
+        if edge.condition is not None and inside and control.unit(edge.source).streaming:
+            hop = path((edge.source, inside[0]))
+            message = f"the edge {hop} has a condition, but both nodes belong to one stream section"
+            fix = "delete the condition: a section starts and ends as one; decide before it or after it"
+            yield found(edge, message, fix, "when", "condition", "to")
 
 
 def unreachable(control: Control) -> Iterator[Found]:
@@ -106,13 +128,16 @@ def _apart(control: Control, ways: Sequence[Way]) -> list[Way]:
 
 def _several(control: Control, unit: Unit, ways: Sequence[Way]) -> Found:
     texts = [f"{path((way.source,))} -> {yaml_list(way.written)}" for way in ways]
-    message = f"{_called(unit)} has {len(ways)} ways on: {' and '.join(texts)}"
+    shown = texts if len(texts) <= MAX_SHOWN else [*texts[:MAX_SHOWN], "others"]
+    message = f"{_called(unit)} has {len(ways)} ways on: {' and '.join(shown)}"
     targets = [node for way in ways for node in way.written]
     fan_ins = [way.edge.fan_in for way in ways if way.edge is not None and way.edge.fan_in is not None]
     if END in targets:
-        fix = "delete all but one of them"
+        fix = "delete all but one of them, or say when each is taken: `when: EXPRESSION`"
     elif len({way.source for way in ways}) > 1:
         fix = f"let all of them lead to one node: {yaml_edge(ways[-1].source, ways[0].written)}"
+    elif len(targets) > MAX_SHOWN:
+        fix = "say when each is taken: `when: EXPRESSION`"
     else:
         fix = f"for branches write {yaml_fork(ways[0].source, targets, *fan_ins[:1])}"
     return found(_subject(control, ways[-1]), message, fix, "to")
@@ -133,34 +158,68 @@ def _subject(control: Control, way: Way) -> Subject:
     return control.graph if way.source == START else control.graph.node(way.source)
 
 
-def _circling(control: Control, unit: Unit, circle: Sequence[str]) -> Found:
+def _circling(control: Control, circle: Sequence[str]) -> Found:
     last = circle[-2]
     ways = [way for way in control.unit(last).ways if way.source == last and way.target == circle[-1]]
     subject = _subject(control, ways[0]) if ways else control.graph.node(last)
-    if unit.streaming:
-        between = [name for name in dict.fromkeys(circle) if name not in unit.members]
-        message = f"{_called(unit)} would be left and entered again: {path(circle)}"
-        fix = f"a section starts and ends as one: let {listed(between or circle[-1:])} come before it or after it"
-        return found(subject, message, fix, "to")
-    message = f"loops are not supported in this version: {path(circle)}"
-    fix = f"delete the edge {path((last, circle[-1]))}"
+    message = f"control never leaves the loop {path(circle)}"
+    fix = f"give the loop a way out: a condition on one of its edges, and beside it {yaml_edge(last, (END,))}"
     if ways and ways[0].edge is None:
         after = "leads to the next node of the list; if it is the last step, write"
         fix = f"{quoted(last)} {after} {yaml_edge(last, (END,))}"
     return found(subject, message, fix, "to")
 
 
+def _re_entered(control: Control, unit: Unit, circle: Sequence[str]) -> Found:
+    last = circle[-2]
+    ways = [way for way in control.unit(last).ways if way.source == last and way.target == circle[-1]]
+    between = [name for name in dict.fromkeys(circle) if name not in unit.members]
+    message = f"{_called(unit)} would be left and entered again: {path(circle)}"
+    fix = f"a section starts and ends as one: let {listed(between or circle[-1:])} come before it or after it"
+    return found(_subject(control, ways[0]) if ways else control.graph.node(last), message, fix, "to")
+
+
+def _back(control: Control, unit: Unit) -> list[Way]:
+    """The ways out of a section that lead back into the middle of it: control comes in at more than one place."""
+    if not unit.streaming or len(_entries(control, unit)) < 2:
+        return []
+    reach = _reach(control)
+    return [way for way in unit.ways if unit.members[0] in reach[control.head[way.target]]]
+
+
+def _entries(control: Control, unit: Unit) -> set[str]:
+    """The members at which control comes in from outside; those of one parallel edge count as one."""
+    attached = {(edge.source, target) for edge in unit.edges for target in edge.targets}
+    hops = (hop for other in control.units.values() if other is not unit for hop in other.hops)
+    return {"" if hop in attached else hop[1] for hop in hops if hop[1] in unit.members}
+
+
+def _ending(control: Control) -> set[str]:
+    """The heads of the units from which control can come to the end."""
+    before: dict[str, list[str]] = {}
+    for name, after in control.neighbours().items():
+        for each in after:
+            before.setdefault(each, []).append(name)
+    ending = {END: None}
+    waiting = [END]
+    for name in waiting:  # grows while it is walked
+        fresh = [each for each in before.get(name, ()) if each not in ending]
+        ending.update(dict.fromkeys(fresh))
+        waiting += fresh
+    return set(ending)
+
+
 def _shortest_circle(control: Control, unit: Unit) -> list[str]:
-    """The nodes from a unit that lies on a circle back into it."""
+    """The nodes from a unit on a circle back into it; empty when it lies on none."""
     trails = deque(list(hop) for hop in unit.hops)
     seen: set[str] = set()
-    while control.unit(trails[0][-1]) is not unit:
+    while trails and control.unit(trails[0][-1]) is not unit:
         trail = trails.popleft()
         here = control.unit(trail[-1])
         if here.members[0] not in seen:
             seen.add(here.members[0])
             trails += [_extended(trail, hop) for hop in here.hops]
-    return trails[0]
+    return trails[0] if trails else []
 
 
 def _extended(trail: list[str], hop: tuple[str, str]) -> list[str]:

@@ -74,7 +74,7 @@ def ends_reversed(graph: Graph) -> Iterator[Found]:
         if edge.source == END:
             yield found(edge, "an edge leads out of `__end__`", "delete it: nothing runs after the end", "from")
         if START in edge.targets:
-            fix = "delete it: loops are not supported in this version"
+            fix = "a loop leads back to the first node instead"
             yield found(edge, f"the edge from {quoted(edge.source)} leads into `__start__`", fix, "to")
         if edge.parallel and END in edge.targets:
             fix = "delete this target; a branch ends by itself at the fan-in"
@@ -83,9 +83,9 @@ def ends_reversed(graph: Graph) -> Iterator[Found]:
 
 def self_edges(graph: Graph) -> Iterator[Found]:
     for edge in graph.edges:
-        if edge.source in edge.targets:
+        if edge.source in edge.targets and (edge.condition is None or edge.parallel):
             message = f"node {quoted(edge.source)} has an edge to itself"
-            yield found(edge, message, "delete it: loops are not supported in this version", "to")
+            yield found(edge, message, "delete it, or give it a condition: `when: EXPRESSION`", "to")
 
 
 def duplicate_targets(graph: Graph) -> Iterator[Found]:
@@ -98,10 +98,10 @@ def duplicate_targets(graph: Graph) -> Iterator[Found]:
 
 
 def duplicate_edges(graph: Graph) -> Iterator[Found]:
-    first: dict[tuple[str, str], Edge] = {}
+    first: dict[tuple[str, str, str], Edge] = {}
     for edge in graph.edges:
         for target in dict.fromkeys(edge.targets):
-            known = first.setdefault((edge.source, target), edge)
+            known = first.setdefault((edge.source, target, repr(edge.condition)), edge)
             if known is not edge:
                 there = f" (the other is at {known.where})" if known.where else ""
                 yield found(edge, f"two edges say {path((edge.source, target))}{there}", "delete one of them", "to")

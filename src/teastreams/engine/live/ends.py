@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
-from teastreams.core.flow import Flow, Section, nodes_in
+from teastreams.core.flow import Flow, Section, Step, nodes_in
 from teastreams.core.graph import Graph
 from teastreams.errors import Problem, WorkflowError
 from teastreams.runtime.supervision.outside import Feed, Outside, Tap
 
 
-def ends_of(graph: Graph, flow: Flow, feed: Optional[Mapping[str, Any]], can_read: bool) -> Outside:
+def ends_of(graph: Graph, flow: Iterable[Step], feed: Optional[Mapping[str, Any]], can_read: bool) -> Outside:
     """The caller's ends of a run of `flow`: a feed for each channel so declared, a tap for each that nobody else reads.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any, Mapping, Sequence
 
 from teastreams.core.flow import Exit
 from teastreams.core.graph import Choice, Condition, Negated
-from teastreams.core.language.expressions import ExpressionError
+from teastreams.core.language.expressions import ExpressionError, inside
 
 Answers = dict[int, Any]
 
@@ -40,7 +40,9 @@ def shown(condition: Condition) -> str:
     if isinstance(condition, Choice):
         name = getattr(condition.function, "__name__", type(condition.function).__name__)
         return f"{name}(state) == {condition.answer!r}"
-    return f"not ({condition.expression.text})" if isinstance(condition, Negated) else condition.text
+    if isinstance(condition, Negated):
+        return f"not ({inside(condition.expression.text)})"
+    return inside(condition.text)
 
 
 def _holds(

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Iterable, Optional, Sequence
 
-from teastreams.core.graph import STRATEGIES, STREAM_MODES, Edge
+from teastreams.core.deciding import shown
+from teastreams.core.graph import END, START, STRATEGIES, STREAM_MODES, Edge
+from teastreams.workflow.conditions import condition_of
 from teastreams.workflow.document import YamlSequence, YamlValue
 from teastreams.workflow.keys import EDGE
 from teastreams.workflow.values import Block, Report, name_of, opened, place_of, plain
 from teastreams.workflow.wording import quoted
 
-EDGE_TYPES = ("normal", "parallel")
+SAID = ("parallel_strategy", "stream_mode", "fan_in", "when", "condition")
+EDGE_TYPES = ("normal", "parallel", "entry", "finish")
 
 
 def edge_of(value: YamlValue, number: int, report: Report) -> Optional[Edge]:
@@ -35,14 +38,15 @@ def edge_of(value: YamlValue, number: int, report: Report) -> Optional[Edge]:
         fan_in=_fan_in(block),
         where=block.where,
         positions=positions,
+        condition=condition_of(block),
     )
     return edge if edge.source and edge.targets else None
 
 
 def _parallel(block: Block) -> bool:
     kind, flag = block.choice("type", EDGE_TYPES), block.flag("parallel")
-    if kind == "normal" and flag:
-        message = f"{block.label} is `parallel: true` and `type: normal` at once"
+    if kind not in (None, "parallel") and flag:
+        message = f"{block.label} is `parallel: true` and `type: {kind}` at once"
         block.report.add(place_of(block.entries["type"]), message, "write `type: parallel`, or leave `type` out")
     if kind == "parallel" and "parallel" in block.entries and not flag:
         message = f"{block.label} is `type: parallel` and `parallel: false` at once"
@@ -65,7 +69,14 @@ def _looks_parallel(block: Block) -> bool:
     return len(_target_values(block)) > 1 or not block.entries.keys().isdisjoint(("fan_in", "parallel_strategy"))
 
 
+def plain_type(block: Block) -> object:
+    """What `type` says, known or not."""
+    return plain(block.entries["type"].value) if "type" in block.entries else None
+
+
 def _source(block: Block) -> Optional[str]:
+    if "from" not in block.entries and plain_type(block) == "entry":
+        return START
     value = block.require("from", f"{block.label} has no `from`", "add `from: some_node` or `from: __start__`")
     return None if value is None else name_of(value, "from", block.label, block.report)
 
@@ -78,6 +89,8 @@ def _target_values(block: Block) -> tuple[YamlValue, ...]:
 
 
 def _targets(block: Block) -> tuple[str, ...]:
+    if "to" not in block.entries and plain_type(block) == "finish":
+        return (END,)
     value = block.require("to", f"{block.label} has no `to`", "add `to: some_node` or `to: __end__`")
     if isinstance(value, YamlSequence) and not value.items:
         block.report.lacks(value.where, f"`to` of {block.label} is an empty list", "name at least one node")
@@ -110,10 +123,11 @@ def joined(edges: Iterable[Edge], report: Report) -> tuple[Edge, ...]:
 
 def _one(branches: Sequence[Edge], report: Report) -> Edge:
     """One edge from several of one target each; what any of them says holds for all."""
-    said = {key: _said(branches, key, report) for key in ("parallel_strategy", "stream_mode", "fan_in")}
+    said = {key: _said(branches, key, report) for key in SAID}
     positions = dict(branches[0].positions)
     positions.update({f"to.{index}": branch.positions["to.0"] for index, branch in enumerate(branches)})
     positions.update({key: edge.positions[key] for key, edge in said.items() if edge is not None})
+    condition = said["when"] or said["condition"]
     mode, strategy, fan_in = said["stream_mode"], said["parallel_strategy"], said["fan_in"]
     return replace(
         branches[0],
@@ -122,6 +136,7 @@ def _one(branches: Sequence[Edge], report: Report) -> Edge:
         stream_mode=mode.stream_mode if mode else branches[0].stream_mode,
         fan_in=fan_in.fan_in if fan_in else None,
         positions=positions,
+        condition=condition.condition if condition else None,
     )
 
 
@@ -140,4 +155,6 @@ def _said(branches: Sequence[Edge], key: str, report: Report) -> Optional[Edge]:
 
 
 def _field(edge: Edge, key: str) -> Optional[str]:
-    return {"parallel_strategy": edge.strategy, "stream_mode": edge.stream_mode, "fan_in": edge.fan_in}[key]
+    condition = None if edge.condition is None else shown(edge.condition)
+    known = {"parallel_strategy": edge.strategy, "stream_mode": edge.stream_mode, "fan_in": edge.fan_in}
+    return known.get(key, condition)

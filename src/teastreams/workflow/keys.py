@@ -21,7 +21,7 @@ class Place:
 
 
 _IN_RUN = "write it in the `run:` block"
-_ONE_PATH = "decide inside the `run:` block of a node; every edge is followed"
+_ON_EDGE = "write `when:` on the edge that leads here, or `goto:` on the node before"
 _NO_MODEL = "call it from a `run:` block"
 
 DOCUMENT = Place(
@@ -34,7 +34,7 @@ DOCUMENT = Place(
         "secrets": "read them inside the `run:` block",
         "extends": "write the whole workflow in one file",
         "include": "write the whole workflow in one file",
-        "goto": _ONE_PATH,
+        "goto": "write it on a node",
         "tests": "keep tests in a file of their own",
         "data": "use `variables`",
     },
@@ -102,6 +102,7 @@ NODE = Place(
         "interrupt_before",
         "interrupt_after",
         "fan_in",
+        "goto",
     ),
     {
         "script": "rename it to `run`",
@@ -109,10 +110,9 @@ NODE = Place(
         "with": _IN_RUN,
         "output": 'return a mapping from the `run:` block: `return {"key": value}`',
         "steps": "write one node per step",
-        "goto": _ONE_PATH,
-        "when": _ONE_PATH,
-        "condition": _ONE_PATH,
-        "if": _ONE_PATH,
+        "when": _ON_EDGE,
+        "condition": _ON_EDGE,
+        "if": _ON_EDGE,
         "type": "leave it out; a node has `run:` or `command:`",
         "body": "write a loop inside the `run:` block",
         "max_iterations": "write a loop inside the `run:` block",
@@ -122,7 +122,7 @@ NODE = Place(
         "retry": "repeat inside the `run:` block",
         "on_error": "catch the error inside the `run:` block",
         "fallback": "catch the error inside the `run:` block",
-        "skip_if": _ONE_PATH,
+        "skip_if": _ON_EDGE,
         "cache": _IN_RUN,
         "language": "the `run:` block is Python",
         "limits": "use `timeout`",
@@ -160,12 +160,10 @@ TO_FILE = Place("`to` of `stdout`", ("file", "append", "partial"))
 
 EDGE = Place(
     "an edge",
-    ("from", "to", "type", "parallel", "parallel_strategy", "stream_mode", "fan_in"),
+    ("from", "to", "type", "when", "condition", "parallel", "parallel_strategy", "stream_mode", "fan_in"),
     {
-        "when": _ONE_PATH,
-        "condition": _ONE_PATH,
-        "if": _ONE_PATH,
-        "goto": _ONE_PATH,
+        "if": "write `when:`",
+        "goto": "write it on a node",
         "max_workers": "set `max_workers` in settings.parallel",
         "timeout": "use `timeout` on the node",
         "timeout_seconds": "set `timeout_seconds` in settings.parallel",
@@ -174,6 +172,10 @@ EDGE = Place(
         "on_error": "catch the error inside the `run:` block",
     },
 )
+
+CONDITION = Place("`condition` of an edge", ("type", "value"))
+
+GOTO = Place("an entry of `goto`", ("if", "to"))
 
 CONFIG = Place(
     "config",
@@ -197,5 +199,7 @@ PLACES = (
     FROM_FILE,
     TO_FILE,
     EDGE,
+    CONDITION,
+    GOTO,
     CONFIG,
 )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from teastreams.core.graph import Node
+from teastreams.core.graph import Edge, Node
 from teastreams.workflow.commands import command_of
+from teastreams.workflow.conditions import goto_edges
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlValue
 from teastreams.workflow.keys import NODE
 from teastreams.workflow.runblock import RunBlock, compile_run
@@ -22,8 +23,8 @@ from teastreams.workflow.wording import quoted
 OTHER_WORK = frozenset(("script", "uses", "steps", "type", "dynamic_parallel", "while_loop"))
 
 
-def node_of(value: YamlValue, number: int, report: Report) -> Optional[Node]:
-    """The node declared by the `number`th entry of `nodes:`; None if it has no name."""
+def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Node, tuple[Edge, ...]]]:
+    """The node declared by the `number`th entry of `nodes:`, and the edges of its `goto`; None if it has no name."""
     block = opened(value, NODE, _label(value, number), report)
     if block is None:
         return None
@@ -44,7 +45,8 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[Node]:
         positions=positions,
         command=command,
     )
-    return node if name else None
+    jumps = goto_edges(block, name or "")
+    return (node, jumps) if name else None
 
 
 def _label(value: YamlValue, number: int) -> str:

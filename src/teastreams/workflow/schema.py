@@ -12,6 +12,7 @@ from typing import Callable, Mapping, Optional, TypeVar
 
 from teastreams.core.graph import Graph, Node, ParallelConfig
 from teastreams.errors import Position, Problem
+from teastreams.workflow.conditions import without_plain_edges
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.edges import edge_of, joined
 from teastreams.workflow.keys import CONFIG, DOCUMENT
@@ -43,13 +44,15 @@ def graph_of(
 def _graph(document: Block, file: str, report: Report) -> Graph:
     positions = document.positions()
     parallel = parallel_config(document, positions)
-    nodes = _listed(document, "nodes", node_of)
+    declared = _listed(document, "nodes", node_of)
+    nodes = tuple(node for node, _ in declared)
+    jumps = tuple(edge for _, edges in declared for edge in edges)
     edges = joined(_listed(document, "edges", edge_of), report)
     _metadata(document)
     parallel = _with_streams_allowed(nodes, parallel, document)
     return Graph(
         nodes=_interrupted(nodes, document),
-        edges=edges,
+        edges=(*without_plain_edges(edges, jumps, report), *jumps),
         parallel=parallel,
         name=document.text("name"),
         file=file,

@@ -7,11 +7,12 @@ stands in a picture exactly where one would be started. Assumes a checked graph.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterable, Sequence
 
+from teastreams.core.deciding import shown
 from teastreams.core.drawing.picture import Arrow, Frame, Item, Kind, Lane, Picture, Shape, Split
-from teastreams.core.flow import Branch, Call, Flow, Fork, Section, flow_of
+from teastreams.core.flow import ENTRY, Branch, Call, Exit, Flow, Fork, Section, Step, flow_of
 from teastreams.core.graph import END, START, Binding, Graph, Node, StreamSettings
 from teastreams.core.plan import Channel, Consumer, SectionPlan, plan_section
 from teastreams.core.rules.wording import quoted
@@ -58,31 +59,34 @@ class _Items:
 
     def of(self, steps: Flow) -> tuple[Item, ...]:
         items: list[Item] = []
-        for step in steps:
+        for index, step in enumerate(steps):
+            notes = _exit_notes(steps, index)
             if isinstance(step, Call):
-                items.append(self._shape(step.node))
+                items.append(self._shape(step.node, notes))
             elif isinstance(step, Fork):
                 items.append(Split(tuple(self._lane(_entered(step), each) for each in step.branches), FAN_IN))
             else:
-                items += self._section(step)
+                items += self._section(step, notes)
         return tuple(items)
 
-    def _shape(self, name: str) -> Shape:
-        return Shape(self.ids[name], printable(name), notes=_node_notes(self.graph.node(name)))
+    def _shape(self, name: str, notes: tuple[str, ...] = ()) -> Shape:
+        return Shape(self.ids[name], printable(name), notes=(*_node_notes(self.graph.node(name)), *notes))
 
     def _lane(self, label: str, branch: Branch) -> Lane:
         return Lane(label, self.of(branch.steps))
 
-    def _section(self, section: Section) -> list[Item]:
+    def _section(self, section: Section, notes: tuple[str, ...]) -> list[Item]:
         leaving = FAN_IN if section.fan_in else ""
         lanes = [
             self._lane(f"after {printable(each.target)}" if each.target in section.members else "beside it", each)
             for each in section.branches
             if each.steps
         ]
-        return [self._frame(section, ""), Split(tuple(lanes), leaving)] if lanes else [self._frame(section, leaving)]
+        if not lanes:
+            return [self._frame(section, leaving, notes)]
+        return [self._frame(section, "", notes), Split(tuple(lanes), leaving)]
 
-    def _frame(self, section: Section, leaving: str) -> Frame:
+    def _frame(self, section: Section, leaving: str, notes: tuple[str, ...]) -> Frame:
         settings = self.graph.parallel.streams
         plan = plan_section([(name, self.graph.node(name).streams) for name in section.members], settings)
         first = self.ids[section.members[0]]
@@ -92,11 +96,29 @@ class _Items:
             Shape(known[worker.name], Kind.FANOUT.value, Kind.FANOUT) if worker.fanout_of else self._shape(worker.name)
             for worker in plan.workers
         ]
-        return Frame(f"s{first}", _section_notes(settings), tuple(shapes), _channels(plan, known), leaving)
+        return Frame(f"s{first}", (*_section_notes(settings), *notes), tuple(shapes), _channels(plan, known), leaving)
 
 
 def _entered(fork: Fork) -> str:
     return f"parallel, {fork.strategy}"
+
+
+def _exit_notes(steps: Flow, index: int) -> tuple[str, ...]:
+    """Where control goes on from a step, when it is not simply the next one."""
+    if index not in steps.jumps:
+        return ()
+    named = [*map(_entry_node, steps), "the end"]
+    return tuple(f"then {printable(named[each.to])}{_when(each)}" for each in steps.exits(index))
+
+
+def _when(each: Exit) -> str:
+    return "" if each.condition is None else f" when {printable(shown(each.condition))}"
+
+
+def _entry_node(step: Step) -> str:
+    if isinstance(step, Call):
+        return step.node
+    return step.members[0] if isinstance(step, Section) else step.edge.source
 
 
 def _node_notes(node: Node) -> tuple[str, ...]:
@@ -176,25 +198,43 @@ class _Control:
         return tuple(self._arrows)
 
     def _line(self, steps: Flow, tails: Sequence[_Tail]) -> Sequence[_Tail]:
-        for step in steps:
-            if isinstance(step, Call):
-                self._arrive(tails, (step.node,))
-                tails = [_from(step.node)]
-            elif isinstance(step, Fork):
-                entry = _from(step.edge.source, _entered(step))
-                tails = _joining(tail for each in step.branches for tail in self._line(each.steps, [entry]))
-            else:
-                tails = self._section(step, tails)
-        return tails
+        """Draw a line that is entered by `tails`; what leaves it."""
+        leaving: list[_Tail] = []
+        left: dict[int, Sequence[_Tail]] = {ENTRY: tails}
+        for index in range(ENTRY, len(steps)):
+            after = left.get(index) or self._leave(steps[index])
+            for each in steps.exits(index):
+                labelled = [replace(tail, label=_labels(tail, each)) for tail in after]
+                if each.to == len(steps):
+                    leaving += labelled
+                else:
+                    self._enter(steps[each.to], labelled)
+        return leaving
 
-    def _section(self, section: Section, tails: Sequence[_Tail]) -> Sequence[_Tail]:
+    def _enter(self, step: Step, tails: Sequence[_Tail]) -> None:
+        """Draw the arrows that come to a step; those into a fan-out come from its source."""
+        if isinstance(step, Call):
+            self._arrive(tails, (step.node,))
+        elif isinstance(step, Section):
+            edge = step.edge
+            if edge is None or edge.source in step.members:
+                self._arrive(tails, step.members)
+
+    def _leave(self, step: Step) -> Sequence[_Tail]:
+        """Draw what is inside a step; what leaves it."""
+        if isinstance(step, Call):
+            return [_from(step.node)]
+        if isinstance(step, Fork):
+            entry = _from(step.edge.source, _entered(step))
+            return _joining(tail for each in step.branches for tail in self._line(each.steps, [entry]))
+        return self._section(step)
+
+    def _section(self, section: Section) -> Sequence[_Tail]:
         members, edge = section.members, section.edge
         if edge is not None and edge.source not in members:
             tails = [_from(edge.source, "parallel, process")]
             for target in (target for target in edge.targets if target in members):
                 self._arrive(tails, (target,))
-        else:
-            self._arrive(tails, members)
         if section.fan_in is None:
             return [_Tail(members, members[-1])]
         return _joining(tail for each in section.branches for tail in self._branch(each, section))
@@ -214,6 +254,12 @@ class _Control:
 
 def _from(node: str, label: str = "") -> _Tail:
     return _Tail((node,), node, label)
+
+
+def _labels(tail: _Tail, way: Exit) -> str:
+    """What is written on an arrow: how the step was left, and when this way is taken."""
+    when = "" if way.condition is None else printable(shown(way.condition))
+    return ", ".join(filter(None, (tail.label, when)))
 
 
 def _joining(tails: Iterable[_Tail]) -> list[_Tail]:

@@ -51,7 +51,7 @@ class Expression:
 
 def parsed(text: str) -> Expression:
     """The expression of a text. ExpressionError when it is no expression, or names what it cannot know."""
-    inner = _inside(text)
+    inner = inside(text)
     try:
         tree = ast.parse(inner, "<expression>", "eval")
         code = compile(tree, "<expression>", "eval", dont_inherit=True)
@@ -114,7 +114,8 @@ def own(value: Any) -> Any:
     return object.__getattribute__(value, "_inner") if type(value) is View else value
 
 
-def _inside(text: str) -> str:
+def inside(text: str) -> str:
+    """The text of an expression without the braces around it."""
     stripped = text.strip()
     whole = stripped.startswith(OPENING) and stripped.endswith(CLOSING) and OPENING not in stripped[2:]
     return stripped[2:-2].strip() if whole else stripped

@@ -5,12 +5,14 @@ They assume that every unit has at most one way without a condition, and that th
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence
+from typing import Iterator, Mapping, Sequence
 
 from teastreams.core.flow import Fork, Section, forks_in, nodes_in, unfolded
 from teastreams.core.graph import END, START, Edge
 from teastreams.core.rules.wording import Found, found, listed, quoted, yaml_edge, yaml_name
 from teastreams.core.units import Control, Way
+
+MAIN = 0  # the number of the main line among all lines
 
 
 def lost(control: Control) -> Iterator[Found]:
@@ -44,7 +46,7 @@ def meeting(control: Control) -> Iterator[Found]:
                 arrivals.setdefault(control.head[way.target], {}).setdefault(number, way)
     for known in arrivals.values():
         if len(known) > 1:
-            yield _met(control, [way.source for way in known.values()], list(known.values())[-1].target)
+            yield _met(control, known, list(known.values())[-1].target)
 
 
 def _lines(control: Control) -> Iterator[tuple[Sequence[Way], str]]:
@@ -55,9 +57,12 @@ def _lines(control: Control) -> Iterator[tuple[Sequence[Way], str]]:
             yield control.beginnings(edge, target), edge.fan_in or ""
 
 
-def _met(control: Control, sources: list[str], node: str) -> Found:
+def _met(control: Control, known: Mapping[int, Way], node: str) -> Found:
+    sources = [way.source for way in known.values()]
     message = f"{quoted(node)} is reached from {listed(sources)}, which are on different branches"
     fix = f"make it their fan-in: write `fan_in: {yaml_name(node)}` on the parallel edge"
+    if MAIN in known and START in sources:
+        fix = f"a branch ends at its fan-in: let {quoted(sources[-1])} lead there"
     return found(control.graph.node(node), message, fix, "name")
 
 

@@ -7,12 +7,14 @@ everything else is the business of `core.rules`.
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
-from teastreams.core.graph import STREAMS, Binding, Command, Delivery, NodeStreamsConfig
+from teastreams.core.graph import STREAMS, Binding, Choice, Command, Condition, Delivery, NodeStreamsConfig
+from teastreams.core.language.expressions import ExpressionError, parsed
 from teastreams.errors import Problem, WorkflowError
 
 Streams = Union[NodeStreamsConfig, Mapping[str, Any]]
+When = Union[str, Callable[..., Any]]
 OUTER = "-"
 LONG_FORM = {"stdin": "from", "stdout": "to", "stderr": "to"}
 
@@ -40,6 +42,18 @@ def streams_config(node: str, streams: Optional[Streams]) -> Optional[NodeStream
         else:
             channels[stream] = end
     return NodeStreamsConfig(channels.get("stdin"), channels.get("stdout"), channels.get("stderr"), delivery, bindings)
+
+
+def condition_of(when: Optional[When]) -> Optional[Condition]:
+    """The `when=` of an edge. WorkflowError for text that is no expression."""
+    if when is None:
+        return None
+    if callable(when):
+        return Choice(when)
+    try:
+        return parsed(when)
+    except ExpressionError as error:
+        raise _refused(str(error), error.fix) from None
 
 
 def command_value(

@@ -11,10 +11,10 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
-from teastreams.core.graph import END, START, Command, Edge, Graph, Node, ParallelConfig
+from teastreams.core.graph import END, START, Choice, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
-from teastreams.engine.declaring.declarations import Streams, command_value, streams_config
+from teastreams.engine.declaring.declarations import Streams, When, command_value, condition_of, streams_config
 from teastreams.engine.live.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
@@ -108,9 +108,28 @@ class StateGraph:
 
         return declare
 
-    def add_edge(self, source: str, target: str, *, stream_mode: str = "direct") -> StateGraph:
-        """Declare a plain edge; `stream_mode="broadcast"` lets the source's channel have several consumers."""
-        return self._add(Edge(source, (target,), stream_mode=stream_mode))
+    def add_edge(
+        self, source: str, target: str, *, stream_mode: str = "direct", when: Optional[When] = None
+    ) -> StateGraph:
+        """Declare a plain edge; `stream_mode="broadcast"` lets the source's channel have several consumers.
+
+        With `when`, control takes it only when that holds: an expression such as "state.score > 10", or a function of
+        the state. Edges of one node are asked in their order, the one without `when` last. A loop is an edge that leads
+        back. WorkflowError for text that is no expression.
+        """
+        return self._add(Edge(source, (target,), stream_mode=stream_mode, condition=condition_of(when)))
+
+    def add_conditional_edges(
+        self, source: str, function: Callable[..., Any], targets: Mapping[Any, str]
+    ) -> StateGraph:
+        """Declare where control goes by what `function(state)` returns: `targets` maps each answer to a node or END.
+
+        Another answer is an error of the run, unless an edge without condition leads on.
+        """
+        answers = tuple(targets)
+        for answer, target in targets.items():
+            self._add(Edge(source, (target,), condition=Choice(function, answer, answers)))
+        return self
 
     def add_parallel_edge(
         self,
@@ -120,13 +139,22 @@ class StateGraph:
         *,
         strategy: Optional[str] = None,
         stream_mode: str = "direct",
+        when: Optional[When] = None,
     ) -> StateGraph:
-        """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`."""
-        return self._add(Edge(source, tuple(targets), True, strategy, stream_mode, fan_in))
+        """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`.
+
+        With `when`, control takes it only when that holds, as in `add_edge`.
+        """
+        fork = Edge(source, tuple(targets), True, strategy, stream_mode, fan_in, condition=condition_of(when))
+        return self._add(fork)
 
     def set_entry_point(self, node: str) -> StateGraph:
         """The run begins at this node."""
         return self._add(Edge(START, (node,)))
+
+    def set_conditional_entry_point(self, function: Callable[..., Any], targets: Mapping[Any, str]) -> StateGraph:
+        """The run begins at the node to which `targets` maps what `function(state)` returns."""
+        return self.add_conditional_edges(START, function, targets)
 
     def set_finish_point(self, node: str) -> StateGraph:
         """The run may end after this node."""

@@ -115,8 +115,8 @@ class UpstreamFailed(TeaStreamsError):
 class NodeError(TeaStreamsError):
     """One node ended badly: which one, in which phase, how, and what it said last.
 
-    `phase` is one of start, run, result, timeout, stall, upstream, overflow. `exit_code` is the worker's exit code,
-    or the negative signal number; None where the node ran in the caller's process. `traceback` is text, with the
+    `phase` is one of start, run, route, result, timeout, stall, upstream, overflow. `exit_code` is the worker's exit
+    code, or the negative signal number; None where the node ran in the caller's process. `traceback` is text, with the
     lines of the YAML file for a `run:` block. `stderr_tail` holds the last lines the node wrote.
     `error_type_names` are the names of the exception's class and its bases.
     """

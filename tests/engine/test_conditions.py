@@ -183,7 +183,8 @@ nodes:
   - {name: good, run: 'return {"good": True}'}
 """
     graph, problems = load_bytes(text, "loop.yaml")
-    assert problems == () and graph is not None
+    assert problems == ()
+    assert graph is not None
     app = ts.StateGraph.from_graph(graph).compile()
 
     assert app.run({}).state == {"n": 3}

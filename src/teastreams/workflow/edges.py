@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Iterable, Optional, Sequence
 
 from teastreams.core.deciding import shown
-from teastreams.core.graph import END, START, STRATEGIES, STREAM_MODES, Edge
+from teastreams.core.graph import START, STRATEGIES, STREAM_MODES, Edge
 from teastreams.workflow.conditions import condition_of
 from teastreams.workflow.document import YamlSequence, YamlValue
 from teastreams.workflow.keys import EDGE
@@ -69,13 +69,13 @@ def _looks_parallel(block: Block) -> bool:
     return len(_target_values(block)) > 1 or not block.entries.keys().isdisjoint(("fan_in", "parallel_strategy"))
 
 
-def plain_type(block: Block) -> object:
+def _type_word(block: Block) -> object:
     """What `type` says, known or not."""
     return plain(block.entries["type"].value) if "type" in block.entries else None
 
 
 def _source(block: Block) -> Optional[str]:
-    if "from" not in block.entries and plain_type(block) == "entry":
+    if "from" not in block.entries and _type_word(block) == "entry":
         return START
     value = block.require("from", f"{block.label} has no `from`", "add `from: some_node` or `from: __start__`")
     return None if value is None else name_of(value, "from", block.label, block.report)
@@ -89,8 +89,6 @@ def _target_values(block: Block) -> tuple[YamlValue, ...]:
 
 
 def _targets(block: Block) -> tuple[str, ...]:
-    if "to" not in block.entries and plain_type(block) == "finish":
-        return (END,)
     value = block.require("to", f"{block.label} has no `to`", "add `to: some_node` or `to: __end__`")
     if isinstance(value, YamlSequence) and not value.items:
         block.report.lacks(value.where, f"`to` of {block.label} is an empty list", "name at least one node")

@@ -170,9 +170,10 @@ def _yaml(sample: Sample, where: Position) -> YamlValue:
 
 def _required(way: _Way, place: Place) -> Schema:
     """The keys that cure a complaint about the mapping: those that none can replace, and those of which one will do."""
-    entries = {key: _best(way, key) for key in place.keys}
     complaints = _complaints(way)
-    cures = [key for key, entry in entries.items() if _complaints(way, entry) < complaints]
+    tried = [(key, entry) for key in place.keys for entry in (_best(way, key), *_words(way, key))]
+    entries = {key: entry for key, entry in tried if _complaints(way, entry) < complaints}
+    cures = list(entries)
     required = [key for key in cures if _complaints(way, *(entries[other] for other in cures if other != key))]
     choice = [{"required": [key]} for key in cures if key not in required]
     return {**({"required": required} if required else {}), **({"anyOf": choice} if choice else {})}
@@ -182,6 +183,13 @@ def _best(way: _Way, key: str) -> YamlEntry:
     """The key with a value that passes, if one does."""
     samples: tuple[Sample, ...] = ("a", ["a"], True, 1.5)
     return _entry(key, next((sample for sample in samples if _passes(way, key, sample)), "a"))
+
+
+def _words(way: _Way, key: str) -> list[YamlEntry]:
+    """The key with each of the words that a reader knows there."""
+    takes = way.report(_entry(key, "a")).takes.get(_KEY) or {}
+    words = takes.get("enum", ())
+    return [_entry(key, str(word)) for word in words] if isinstance(words, list) else []
 
 
 def _complaints(way: _Way, *entries: YamlEntry) -> int:

@@ -11,6 +11,7 @@ from teastreams.core.events import (
     NodeFinished,
     NodeOutput,
     NodeProgress,
+    NodeRetried,
     NodeStarted,
     Progress,
     SectionFinished,
@@ -27,7 +28,7 @@ from teastreams.core.graph import (
     StreamSettings,
 )
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
-from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, RetryPolicy
+from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, OnError, RetryPolicy
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import Context
 from teastreams.engine.declaring.pipeline import pipeline
@@ -81,8 +82,10 @@ __all__ = [
     "NodeFinished",
     "NodeOutput",
     "NodeProgress",
+    "NodeRetried",
     "NodeStarted",
     "NodeStreamsConfig",
+    "OnError",
     "ParallelConfig",
     "ParallelFlowResult",
     "ParallelResults",

@@ -22,6 +22,7 @@ from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dic
 from teastreams.engine.run import STATE, WAITING, Run, Workflow
 from teastreams.engine.scheduler import echo
 from teastreams.errors import WorkflowFailed
+from teastreams.executors.circuits import Circuits
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.channels import StreamDirection, StreamRegistry
 
@@ -34,9 +35,10 @@ class CompiledGraph:
 
     def __init__(self, graph: Graph, checkpointer: Optional[Checkpointer] = None) -> None:
         self.graph = graph
-        self.flow: Flow = flow_of(graph)
+        self.flow: Flow = flow_of(graph.main_line)
         self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
+        self._circuits = Circuits()
         self.own_streams: Mapping[str, int] = OWN_STREAMS
 
     def with_streams(
@@ -51,6 +53,7 @@ class CompiledGraph:
         own = {name: each if isinstance(each, int) else each.fileno() for name, each in lent.items()}
         other = CompiledGraph(self.graph, self._checkpointer)
         other.own_streams = {**self.own_streams, **own}
+        other._circuits = self._circuits
         return other
 
     def binds(self, stream: str) -> bool:
@@ -211,7 +214,7 @@ class CompiledGraph:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _workflow(self) -> Workflow:
-        return Workflow(self.graph, self.flow, self.workflow_hash, self.own_streams)
+        return Workflow(self.graph, self.flow, self.workflow_hash, self.own_streams, self._circuits)
 
     def _begin(
         self,

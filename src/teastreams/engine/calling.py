@@ -11,17 +11,22 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from teastreams.core.merge import ParallelResults
+from teastreams.errors import NodeError
 
 GIVEN = ("state", "parallel_results", "node", "context", "variables")
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a node runs: its name, the run's id, and the document's variables."""
+    """Where a node runs: its name, the run's id, and the document's variables.
+
+    `error` is what happened to the node in whose place a fallback runs; None everywhere else.
+    """
 
     node: str
     run_id: str = ""
     variables: Mapping[str, Any] = field(default_factory=dict)
+    error: Optional[NodeError] = None
 
 
 def body_of(

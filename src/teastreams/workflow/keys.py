@@ -53,20 +53,46 @@ SETTINGS = Place(
         "rate_limit": _IN_RUN,
         "rate_limiters": _IN_RUN,
         "secrets": "read them inside the `run:` block",
-        "retry": "repeat inside the `run:` block",
+        "retry": "write it under settings.parallel for branches, or on a node",
+        "error_handling": "write `on_error` on the nodes that it is for",
     },
 )
 
 PARALLEL = Place(
     "settings.parallel",
-    ("strategy", "max_workers", "timeout_seconds", "timeout", "fail_fast", "include_traceback", "streams"),
+    (
+        "strategy",
+        "max_workers",
+        "timeout_seconds",
+        "timeout",
+        "fail_fast",
+        "include_traceback",
+        "retry",
+        "retry_policy",
+        "circuit_breaker",
+        "streams",
+    ),
     {
-        "retry": "repeat inside the `run:` block",
-        "retry_policy": "repeat inside the `run:` block",
-        "circuit_breaker": _IN_RUN,
         "remote": "use `strategy: process`",
     },
 )
+
+_RETRY = ("max_retries", "base_delay", "max_delay", "backoff_multiplier", "jitter", "retry_on")
+_CLASSES = {"retryable_errors": "name the classes of exceptions in `retry_on`"}
+
+RETRY = Place("`retry`", _RETRY, {"retry_delay": "write `base_delay`", **_CLASSES})
+
+ON_ERROR = Place(
+    "`on_error`",
+    ("mode", "fallback", *_RETRY, "retry_delay"),
+    {
+        "capture_traceback": "leave it out: the figures of the run hold the traceback of every failed node",
+        "clear_on_success": "remove the key yourself: `state.pop('__error__', None)`",
+        **_CLASSES,
+    },
+)
+
+CIRCUIT_BREAKER = Place("`circuit_breaker`", ("failure_threshold", "reset_timeout", "half_open_max_calls", "name"))
 
 STREAMS_SETTINGS = Place(
     "settings.parallel.streams",
@@ -102,6 +128,8 @@ NODE = Place(
         "interrupt_before",
         "interrupt_after",
         "fan_in",
+        "retry",
+        "on_error",
     ),
     {
         "script": "rename it to `run`",
@@ -119,9 +147,7 @@ NODE = Place(
         "while_loop": "write a loop inside the `run:` block",
         "dynamic_parallel": "name the branches in a parallel edge",
         "items": "name the branches in a parallel edge",
-        "retry": "repeat inside the `run:` block",
-        "on_error": "catch the error inside the `run:` block",
-        "fallback": "catch the error inside the `run:` block",
+        "fallback": "write `on_error: {fallback: some_node}`",
         "skip_if": _ONE_PATH,
         "cache": _IN_RUN,
         "language": "the `run:` block is Python",
@@ -160,18 +186,26 @@ TO_FILE = Place("`to` of `stdout`", ("file", "append", "partial"))
 
 EDGE = Place(
     "an edge",
-    ("from", "to", "type", "parallel", "parallel_strategy", "stream_mode", "fan_in"),
+    (
+        "from",
+        "to",
+        "type",
+        "parallel",
+        "parallel_strategy",
+        "stream_mode",
+        "fan_in",
+        "max_workers",
+        "timeout_seconds",
+        "fail_fast",
+        "retry",
+        "on_error",
+    ),
     {
         "when": _ONE_PATH,
         "condition": _ONE_PATH,
         "if": _ONE_PATH,
         "goto": _ONE_PATH,
-        "max_workers": "set `max_workers` in settings.parallel",
-        "timeout": "use `timeout` on the node",
-        "timeout_seconds": "set `timeout_seconds` in settings.parallel",
-        "retry": "repeat inside the `run:` block",
-        "fail_fast": "set `fail_fast` in settings.parallel",
-        "on_error": "catch the error inside the `run:` block",
+        "timeout": "write `timeout_seconds`",
     },
 )
 
@@ -189,6 +223,9 @@ PLACES = (
     DOCUMENT,
     SETTINGS,
     PARALLEL,
+    RETRY,
+    ON_ERROR,
+    CIRCUIT_BREAKER,
     STREAMS_SETTINGS,
     NODE,
     STREAMS,

@@ -13,6 +13,7 @@ from teastreams.core.graph import Node
 from teastreams.workflow.commands import command_of
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlValue
 from teastreams.workflow.keys import NODE
+from teastreams.workflow.reliability import reaction_of
 from teastreams.workflow.runblock import RunBlock, compile_run
 from teastreams.workflow.streams import streams_of
 from teastreams.workflow.values import Block, Report, kind, name_of, opened, place_of
@@ -33,6 +34,7 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[Node]:
     block.text("description")
     block.flag("fan_in")
     positions = block.positions()
+    retry, on_error = reaction_of(block, positions)
     node = Node(
         name=name or "",
         run=run,
@@ -43,6 +45,8 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[Node]:
         where=block.where,
         positions=positions,
         command=command,
+        retry=retry,
+        on_error=on_error,
     )
     return node if name else None
 

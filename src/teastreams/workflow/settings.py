@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Optional
 
 from teastreams.core.graph import OVERFLOWS, STRATEGIES, ParallelConfig, StreamSettings
+from teastreams.core.policies import RetryPolicy
 from teastreams.errors import Position
 from teastreams.workflow.keys import PARALLEL, SETTINGS, STREAMS_SETTINGS
+from teastreams.workflow.reliability import circuit_of, retry_of
 from teastreams.workflow.values import Block, place_of
 
 # The kernel takes the size of a pipe as a signed 32-bit number.
@@ -38,6 +40,8 @@ def parallel_config(document: Block, positions: dict[str, Position]) -> Parallel
         timeout_seconds=_timeout(parallel),
         fail_fast=parallel.flag("fail_fast", default.fail_fast),
         include_traceback=parallel.flag("include_traceback", default.include_traceback),
+        retry_policy=_retry(parallel, positions),
+        circuit_breaker=circuit_of(parallel, positions, "settings.parallel."),
         streams=_stream_settings(parallel, positions),
     )
 
@@ -51,12 +55,21 @@ def _absent(block: Block, key: str) -> ParallelConfig:
 
 def _timeout(parallel: Block) -> Optional[float]:
     """`timeout_seconds`, or its shorter name `timeout`."""
-    if "timeout" in parallel.entries and "timeout_seconds" in parallel.entries:
-        where = place_of(parallel.entries["timeout"])
-        message = f"`timeout` and `timeout_seconds` of {parallel.label} are the same setting"
-        parallel.report.add(where, message, "keep one of the two")
-    key = "timeout_seconds" if "timeout_seconds" in parallel.entries else "timeout"
-    return parallel.seconds(key)
+    return parallel.seconds(_one_of(parallel, "timeout", "timeout_seconds"))
+
+
+def _retry(parallel: Block, positions: dict[str, Position]) -> Optional[RetryPolicy]:
+    """`retry_policy`, or its shorter name `retry`."""
+    return retry_of(parallel, _one_of(parallel, "retry", "retry_policy"), positions, "settings.parallel.")
+
+
+def _one_of(block: Block, short: str, long: str) -> str:
+    """Which of two names of one setting is there."""
+    if short in block.entries and long in block.entries:
+        where = place_of(block.entries[short])
+        message = f"`{short}` and `{long}` of {block.label} are the same setting"
+        block.report.add(where, message, "keep one of the two")
+    return long if long in block.entries else short
 
 
 def _stream_settings(parallel: Block, positions: dict[str, Position]) -> StreamSettings:

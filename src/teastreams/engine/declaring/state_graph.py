@@ -15,6 +15,7 @@ from teastreams.core.graph import END, START, Command, Edge, Graph, Node, Parall
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
 from teastreams.engine.declaring.declarations import Streams, command_value, streams_config
+from teastreams.engine.declaring.reactions import Reaction, Retry, reaction_value
 from teastreams.engine.live.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
@@ -56,6 +57,8 @@ class StateGraph:
         env: Optional[Mapping[str, Optional[str]]] = None,
         cwd: Optional[str] = None,
         ok_exit_codes: Sequence[int] = (0,),
+        retry: Optional[Retry] = None,
+        on_error: Reaction = "raise",
     ) -> StateGraph:
         """Declare a node, a function or an external program; returns the graph.
 
@@ -65,11 +68,24 @@ class StateGraph:
         {"to": {"file": path, "append": True}}, {"to": {"file": path, "partial": "keep"}}. `timeout` is in seconds.
         `command` is a program and its arguments, run without a shell in the place of `run`; in the arguments, in paths
         and in the values of `env` (added to the environment; None removes), `{{ state.key }}` and `{{ variables.key }}`
-        are filled in. WorkflowError for an unknown key in `streams`.
+        are filled in. `retry` is a `RetryPolicy` or a number of retries; `on_error` is "raise", "graceful" or "retry",
+        or a mapping with `mode`, `fallback` and the fields of `RetryPolicy`, as in a document. WorkflowError for an
+        unknown key in one of these.
         """
         config = streams_config(name, streams)
         program = command_value(command, env, cwd, ok_exit_codes)
-        node = Node(name, run, config, timeout, interrupt_before, interrupt_after, command=program)
+        policy, reaction = reaction_value(f"node {name!r}", retry, on_error)
+        node = Node(
+            name,
+            run,
+            config,
+            timeout,
+            interrupt_before,
+            interrupt_after,
+            command=program,
+            retry=policy,
+            on_error=reaction,
+        )
         self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
         return self
 
@@ -83,12 +99,14 @@ class StateGraph:
         timeout: Optional[float] = None,
         interrupt_before: bool = False,
         interrupt_after: bool = False,
+        retry: Optional[Retry] = None,
+        on_error: Reaction = "raise",
     ) -> Callable[[Function], Function]:
         """Decorate a function to declare it as a node: `@graph.node(stdout="lines")`.
 
         The node is called as the function unless `name` is given. The function comes back unchanged and can be
         called as before. `stdin`, `stdout` and `stderr` are what `add_node` takes as `streams`; `timeout` is in
-        seconds. TypeError for a decorator without parentheses.
+        seconds; `retry` and `on_error` are as there. TypeError for a decorator without parentheses.
         """
         if callable(name):
             raise TypeError(f"graph.node decorates {name!r} without parentheses; write @graph.node()")
@@ -103,6 +121,8 @@ class StateGraph:
                 timeout=timeout,
                 interrupt_before=interrupt_before,
                 interrupt_after=interrupt_after,
+                retry=retry,
+                on_error=on_error,
             )
             return function
 
@@ -120,9 +140,32 @@ class StateGraph:
         *,
         strategy: Optional[str] = None,
         stream_mode: str = "direct",
+        max_workers: Optional[int] = None,
+        timeout_seconds: Optional[float] = None,
+        fail_fast: Optional[bool] = None,
+        retry: Optional[Retry] = None,
+        on_error: Reaction = "raise",
     ) -> StateGraph:
-        """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`."""
-        return self._add(Edge(source, tuple(targets), True, strategy, stream_mode, fan_in))
+        """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`.
+
+        What is not None goes before the settings. `retry` tries a failed branch again, from its beginning; with
+        `on_error="graceful"` the fan-in gets the results of failed branches, too. WorkflowError for an unknown key.
+        """
+        policy, reaction = reaction_value(f"the parallel edge from {source!r}", retry, on_error)
+        edge = Edge(
+            source,
+            tuple(targets),
+            True,
+            strategy,
+            stream_mode,
+            fan_in,
+            max_workers=max_workers,
+            timeout_seconds=timeout_seconds,
+            fail_fast=fail_fast,
+            retry=policy,
+            on_error=reaction,
+        )
+        return self._add(edge)
 
     def set_entry_point(self, node: str) -> StateGraph:
         """The run begins at this node."""

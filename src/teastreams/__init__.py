@@ -27,6 +27,7 @@ from teastreams.core.graph import (
     ParallelConfig,
     StreamSettings,
 )
+from teastreams.core.limits import RateLimit
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, OnError, RetryPolicy
 from teastreams.engine.app import CompiledGraph
@@ -95,6 +96,7 @@ __all__ = [
     "Problem",
     "ProcessExecutor",
     "Progress",
+    "RateLimit",
     "RetryPolicy",
     "RunFinished",
     "RunHandle",

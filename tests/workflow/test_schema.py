@@ -17,6 +17,7 @@ from teastreams.workflow.keys import (
     OUTPUT,
     PARALLEL,
     PLACES,
+    RATE_LIMITER,
     RETRY,
     SETTINGS,
     STDIN,
@@ -416,6 +417,7 @@ WITH_KEY = {
     OUTPUT.name: _streams("{stdout: {to: bytes, @: 1}}", "{stdin: bytes}"),
     STDIN.name: _streams("{stdout: bytes}", "{stdin: {from: bytes, @: 1}}"),
     RETRY.name: ONE.replace("run: pass", "run: pass, retry: {@: 1}"),
+    RATE_LIMITER.name: "settings: {rate_limiters: {x: {rpm: 1, @: 1}}}\n" + ONE,
     ON_ERROR.name: ONE.replace("run: pass", "run: pass, on_error: {@: 1}"),
 }
 """A document for each place, with an @ where another key goes."""

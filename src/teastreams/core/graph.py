@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Mapping, Optional
 
 from teastreams.core.policies import RAISE, CircuitBreakerConfig, OnError, RetryPolicy
+from teastreams.core.services import ServiceSettings
 from teastreams.errors import Position
 
 START = "__start__"
@@ -205,7 +206,8 @@ class Graph:
 
     `strategy_given` says whether the settings named a strategy at all: in Python `streams=` is the opt-in and
     implies process, in YAML a thread strategy with streams is a mistake to report. `fed` names the channels that
-    the caller writes instead of a node, `opened` those that the caller reads and no node has to.
+    the caller writes instead of a node, `opened` those that the caller reads and no node has to. `services` are the
+    settings of what nodes use by their `context`.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -219,6 +221,7 @@ class Graph:
     positions: Mapping[str, Position] = field(default_factory=dict)
     fed: frozenset[str] = frozenset()
     opened: frozenset[str] = frozenset()
+    services: ServiceSettings = field(default_factory=ServiceSettings)
 
     @property
     def fallbacks(self) -> frozenset[str]:

@@ -33,6 +33,7 @@ from teastreams.core.plan import SectionPlan
 from teastreams.engine.attempts import tried
 from teastreams.engine.calling import Context, body_of
 from teastreams.engine.filling import filled_program, filled_streams
+from teastreams.engine.services import Services, for_node
 from teastreams.errors import NodeError, WorkflowFailed
 from teastreams.executors.circuits import Circuits
 from teastreams.executors.flows import BranchFlow
@@ -52,9 +53,9 @@ class Scheduler:
     """Runs steps on one state. `nodes` and `channels` collect figures of everything that ran.
 
     `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name, `handled` the errors
-    in whose place fallbacks run just now, by the fallback's name. `outside` are the
-    ends of channels that the caller feeds and reads; with `stepwise`, a `Waiting` stands before each wait. `circuits`
-    are those of the runs before, `stop` is what stops the thread that this runs in, if it does in one of ours.
+    in whose place fallbacks run just now, by the fallback's name, `services` what is open for all nodes of the run.
+    `outside` are the ends of channels that the caller feeds and reads; with `stepwise`, a `Waiting` stands before each
+    wait. `circuits` are those of the runs before, `stop` is what stops the thread of a branch that this runs in.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Scheduler:
         self.channels: dict[str, ChannelFigures] = {}
         self.waiting: dict[str, ParallelResults] = {}
         self.handled: dict[str, NodeError] = {}
+        self.services: Services = {}
         self._stop = stop
         circuits = circuits or Circuits()
         self._process = ProcessExecutor(own_streams, stepwise, circuits)
@@ -159,7 +161,8 @@ class Scheduler:
         run = self.graph.node(name).run
         if run is None:
             raise RuntimeError(f"node {name!r} has no function; rules.check refuses such a graph")
-        context = Context(name, self.run_id, self.graph.variables, error=self.handled.get(name))
+        services = for_node(self.services, self.pause)
+        context = Context(name, self.run_id, self.graph.variables, self.handled.get(name), services)
         return body_of(run, context, self.take_results(name))
 
     # -- fan-outs -------------------------------------------------------------------------------------------
@@ -214,6 +217,7 @@ class Scheduler:
             else:
                 circuits, stop = self._thread.circuits.inherited(), None
             inner = Scheduler(self.graph, state, self.run_id, nested=True, circuits=circuits, stop=stop)
+            inner.services = self.services
             try:
                 for step in steps:
                     for event in inner.step(step):

@@ -42,7 +42,7 @@ DOCUMENT = Place(
 
 SETTINGS = Place(
     "settings",
-    ("parallel",),
+    ("parallel", "rate_limiters"),
     {
         "llm": _NO_MODEL,
         "memory": _NO_MODEL,
@@ -50,8 +50,7 @@ SETTINGS = Place(
         "rag": _NO_MODEL,
         "checkpoint": "name the checkpoint file when the workflow is run",
         "checkpointer": "name the checkpoint file when the workflow is run",
-        "rate_limit": _IN_RUN,
-        "rate_limiters": _IN_RUN,
+        "rate_limit": "write `rate_limiters`, with a name for each",
         "secrets": "read them inside the `run:` block",
         "retry": "write it under settings.parallel for branches, or on a node",
         "error_handling": "write `on_error` on the nodes that it is for",
@@ -91,6 +90,8 @@ ON_ERROR = Place(
         **_CLASSES,
     },
 )
+
+RATE_LIMITER = Place("a rate limiter", ("rpm", "rps", "burst"), {"strategy": "leave it out, or write `burst`"})
 
 CIRCUIT_BREAKER = Place("`circuit_breaker`", ("failure_threshold", "reset_timeout", "half_open_max_calls", "name"))
 
@@ -226,6 +227,7 @@ PLACES = (
     RETRY,
     ON_ERROR,
     CIRCUIT_BREAKER,
+    RATE_LIMITER,
     STREAMS_SETTINGS,
     NODE,
     STREAMS,

@@ -1,4 +1,4 @@
-"""`settings:` -> `ParallelConfig`: how branches run and how streams behave unless a node says otherwise.
+"""`settings:` -> `ParallelConfig` and `ServiceSettings`: how branches and streams behave, and what nodes may use.
 
 Defaults are those of `core.graph`, never repeated here. What is there but cannot be read counts as what stream nodes
 need, so that one mistake does not become a second one for each of them.
@@ -6,14 +6,18 @@ need, so that one mistake does not become a second one for each of them.
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Mapping, Optional
 
 from teastreams.core.graph import OVERFLOWS, STRATEGIES, ParallelConfig, StreamSettings
+from teastreams.core.limits import RateLimit
 from teastreams.core.policies import RetryPolicy
+from teastreams.core.services import ServiceSettings
 from teastreams.errors import Position
-from teastreams.workflow.keys import PARALLEL, SETTINGS, STREAMS_SETTINGS
+from teastreams.workflow.document import YamlMapping, YamlScalar
+from teastreams.workflow.keys import PARALLEL, RATE_LIMITER, SETTINGS, STREAMS_SETTINGS
 from teastreams.workflow.reliability import circuit_of, retry_of
-from teastreams.workflow.values import Block, place_of
+from teastreams.workflow.values import Block, opened, place_of
+from teastreams.workflow.wording import quoted
 
 # The kernel takes the size of a pipe as a signed 32-bit number.
 MAX_PIPE_BYTES = 2**30
@@ -101,3 +105,42 @@ def _enabled(streams: Block) -> bool:
 def _moment(streams: Block, key: str, default: float) -> float:
     found = streams.seconds(key, default, zero=True)
     return default if found is None else found
+
+
+# --- services that nodes use by their context ----------------------------------------------------------------------
+
+
+def service_settings(document: Block) -> ServiceSettings:
+    """The services of a document."""
+    value = document.get("settings")
+    if not isinstance(value, YamlMapping):
+        return ServiceSettings()
+    # Its keys have been checked with the other settings; what is noted here is of the services alone.
+    entries = {entry.key: entry for entry in value.entries if entry.key in SETTINGS.keys}
+    return ServiceSettings(limits=_limits(Block(value.where, "settings", document.report, entries)))
+
+
+def _limits(settings: Block) -> Mapping[str, RateLimit]:
+    value = settings.get("rate_limiters")
+    if value is None or (isinstance(value, YamlScalar) and value.value is None):
+        return {}
+    if not isinstance(value, YamlMapping):
+        settings.wrong("rate_limiters", "a mapping of names to rates", "{openai: {rpm: 60}}")
+        return {}
+    limits: dict[str, RateLimit] = {}
+    for entry in value.entries:
+        limiter = opened(entry.value, RATE_LIMITER, f"the rate limiter {quoted(entry.key)}", settings.report)
+        limit = None if limiter is None else _limit(limiter)
+        if limit is not None:
+            limits[entry.key] = limit
+    return limits
+
+
+def _limit(limiter: Block) -> Optional[RateLimit]:
+    given = [key for key in ("rpm", "rps") if key in limiter.entries]
+    if len(given) != 1 and not limiter.misspelt:
+        has = "has both `rpm` and `rps`" if given else "has no rate"
+        limiter.report.add(limiter.where, f"{limiter.label} {has}", "write one of them, such as `rpm: 60`")
+        return None
+    rates = {key: limiter.number(key, 1.0, least=0, above=True) for key in given}
+    return RateLimit(rpm=rates.get("rpm"), rps=rates.get("rps"), burst=limiter.count("burst") or 1)

@@ -40,6 +40,10 @@ def bad_values(graph: Graph) -> Iterator[Found]:
     for node in graph.nodes:
         for value in _node_values(node):
             yield from _refused(node, f"node {quoted(node.name)}: ", value)
+    for name, limit in graph.services.limits.items():
+        if not limit.sound:
+            fix = "give one of `rpm` and `rps`, above 0, and a `burst` from 1 on"
+            yield found(graph, f"the rate limiter {quoted(name)} has no usable rate", fix, "settings.rate_limiters")
     for edge in graph.edges:
         for value in _edge_values(edge):
             yield from _refused(edge, f"the edge from {quoted(edge.source)}: ", value)

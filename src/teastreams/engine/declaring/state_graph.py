@@ -12,6 +12,8 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
 from teastreams.core.graph import END, START, Command, Edge, Graph, Node, ParallelConfig
+from teastreams.core.limits import RateLimit
+from teastreams.core.services import ServiceSettings
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
 from teastreams.engine.declaring.declarations import Streams, command_value, streams_config
@@ -31,10 +33,14 @@ class StateGraph:
         *,
         parallel_config: Optional[ParallelConfig] = None,
         name: str = "",
+        rate_limiters: Optional[Mapping[str, RateLimit]] = None,
     ) -> None:
         self.state_schema = dict(state_schema or {})
         self.graph = Graph(
-            parallel=parallel_config or ParallelConfig(), name=name, strategy_given=parallel_config is not None
+            parallel=parallel_config or ParallelConfig(),
+            name=name,
+            strategy_given=parallel_config is not None,
+            services=ServiceSettings(limits=dict(rate_limiters or {})),
         )
 
     @classmethod

@@ -11,6 +11,7 @@ from teastreams.core.events import (
     NodeFinished,
     NodeOutput,
     NodeProgress,
+    NodeRetried,
     NodeStarted,
     Progress,
     SectionFinished,
@@ -26,8 +27,9 @@ from teastreams.core.graph import (
     ParallelConfig,
     StreamSettings,
 )
+from teastreams.core.limits import RateLimit
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
-from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, RetryPolicy
+from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, OnError, RetryPolicy
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import Context
 from teastreams.engine.declaring.pipeline import pipeline
@@ -81,8 +83,10 @@ __all__ = [
     "NodeFinished",
     "NodeOutput",
     "NodeProgress",
+    "NodeRetried",
     "NodeStarted",
     "NodeStreamsConfig",
+    "OnError",
     "ParallelConfig",
     "ParallelFlowResult",
     "ParallelResults",
@@ -92,6 +96,7 @@ __all__ = [
     "Problem",
     "ProcessExecutor",
     "Progress",
+    "RateLimit",
     "RetryPolicy",
     "RunFinished",
     "RunHandle",

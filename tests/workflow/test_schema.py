@@ -13,9 +13,12 @@ from teastreams.workflow.keys import (
     DOCUMENT,
     EDGE,
     NODE,
+    ON_ERROR,
     OUTPUT,
     PARALLEL,
     PLACES,
+    RATE_LIMITER,
+    RETRY,
     SETTINGS,
     STDIN,
     STREAMS,
@@ -413,6 +416,9 @@ WITH_KEY = {
     STREAMS.name: _streams("{stdout: bytes, @: 1}", "{stdin: bytes}"),
     OUTPUT.name: _streams("{stdout: {to: bytes, @: 1}}", "{stdin: bytes}"),
     STDIN.name: _streams("{stdout: bytes}", "{stdin: {from: bytes, @: 1}}"),
+    RETRY.name: ONE.replace("run: pass", "run: pass, retry: {@: 1}"),
+    RATE_LIMITER.name: "settings: {rate_limiters: {x: {rpm: 1, @: 1}}}\n" + ONE,
+    ON_ERROR.name: ONE.replace("run: pass", "run: pass, on_error: {@: 1}"),
 }
 """A document for each place, with an @ where another key goes."""
 

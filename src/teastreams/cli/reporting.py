@@ -13,7 +13,16 @@ from teastreams.cli.board import Board, Snapshot
 from teastreams.cli.live import LiveView
 from teastreams.cli.outlet import say
 from teastreams.cli.visible import visible
-from teastreams.core.events import NodeFinished, NodeOutput, NodeStarted, Progress, RunEvent, SectionFinished, Warned
+from teastreams.core.events import (
+    NodeFinished,
+    NodeOutput,
+    NodeRetried,
+    NodeStarted,
+    Progress,
+    RunEvent,
+    SectionFinished,
+    Warned,
+)
 from teastreams.engine.reporting.quantities import duration, size
 from teastreams.engine.results import RunFinished, RunResult
 
@@ -133,10 +142,10 @@ def can_redraw(environment: Mapping[str, str]) -> bool:
 
 
 def talk_of(event: AnyEvent) -> str:
-    """The line of a node's output or of a warning; "" for every other event."""
+    """The line of a node's output, of a warning or of an attempt that failed; "" for every other event."""
     if isinstance(event, NodeOutput):
         return f"[{event.node}] {event.text}"
-    return f"teastreams: {event.message}" if isinstance(event, Warned) else ""
+    return f"teastreams: {event}" if isinstance(event, (Warned, NodeRetried)) else ""
 
 
 def life_of(event: AnyEvent) -> str:

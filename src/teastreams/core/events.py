@@ -31,6 +31,24 @@ class NodeFinished:
 
 
 @dataclass(frozen=True)
+class NodeRetried:
+    """Attempt number `attempt` of a node or branch failed with `error`; the next one follows after `delay_seconds`.
+
+    `max_attempts` is how many there may be in all. Of branches in threads it is told when all branches have ended.
+    """
+
+    node: str
+    attempt: int
+    max_attempts: int
+    delay_seconds: float
+    error: str
+
+    def __str__(self) -> str:
+        again = f"attempt {self.attempt + 1} of at most {self.max_attempts}"
+        return f"node {self.node!r} failed: {self.error}; {again} after {self.delay_seconds:.3g} s"
+
+
+@dataclass(frozen=True)
 class NodeOutput:
     """One line that a node wrote to a standard stream which is no channel, without its newline."""
 
@@ -75,6 +93,9 @@ class Warned:
     """Something the caller should know and that stops nothing."""
 
     message: str
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True)
@@ -147,6 +168,7 @@ class Waiting:
 RunEvent = Union[
     NodeStarted,
     NodeFinished,
+    NodeRetried,
     NodeOutput,
     SectionStarted,
     SectionFinished,

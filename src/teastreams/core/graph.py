@@ -7,11 +7,12 @@ into the document; a graph built in Python has none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.language.expressions import Expression
-from teastreams.core.policies import CircuitBreakerConfig, RetryPolicy
+from teastreams.core.policies import RAISE, CircuitBreakerConfig, OnError, RetryPolicy
+from teastreams.core.services import ServiceSettings
 from teastreams.errors import Position
 
 START = "__start__"
@@ -151,6 +152,13 @@ class Node:
     where: Optional[Position] = None
     positions: Mapping[str, Position] = field(default_factory=dict)
     command: Optional[Command] = None
+    retry: Optional[RetryPolicy] = None
+    on_error: OnError = RAISE
+
+    @property
+    def patient(self) -> bool:
+        """Does a failure of this node not simply fail the run?"""
+        return self.retry is not None or self.on_error != RAISE
 
     @property
     def streaming(self) -> bool:
@@ -185,9 +193,10 @@ Condition = Union[Expression, Negated, Choice]
 class Edge:
     """One edge: from `source` to one target, or to several when it is parallel.
 
-    `strategy` overrides the settings for this edge. `fan_in` names the node where the branches join. With a
-    `condition`, control takes it only when that holds; the edges of a node are asked in their order, those without a
-    condition last.
+    `strategy` overrides the settings for this edge, and so do `max_workers`, `timeout_seconds`, `fail_fast` and `retry`
+    where they are not None. `fan_in` names the node where the branches join; with `on_error` graceful it gets the
+    results of failed branches, too. With a `condition`, control takes the edge only when that holds; the edges of a
+    node are asked in their order, those without a condition last.
     """
 
     source: str
@@ -199,6 +208,21 @@ class Edge:
     where: Optional[Position] = None
     positions: Mapping[str, Position] = field(default_factory=dict)
     condition: Optional[Condition] = None
+    max_workers: Optional[int] = None
+    timeout_seconds: Optional[float] = None
+    fail_fast: Optional[bool] = None
+    retry: Optional[RetryPolicy] = None
+    on_error: OnError = RAISE
+
+    def over(self, settings: ParallelConfig) -> ParallelConfig:
+        """The settings, with what this edge says instead."""
+        return replace(
+            settings,
+            max_workers=settings.max_workers if self.max_workers is None else self.max_workers,
+            timeout_seconds=settings.timeout_seconds if self.timeout_seconds is None else self.timeout_seconds,
+            fail_fast=settings.fail_fast if self.fail_fast is None else self.fail_fast,
+            retry_policy=settings.retry_policy if self.retry is None else self.retry,
+        )
 
 
 @dataclass(frozen=True)
@@ -207,7 +231,8 @@ class Graph:
 
     `strategy_given` says whether the settings named a strategy at all: in Python `streams=` is the opt-in and
     implies process, in YAML a thread strategy with streams is a mistake to report. `fed` names the channels that
-    the caller writes instead of a node, `opened` those that the caller reads and no node has to.
+    the caller writes instead of a node, `opened` those that the caller reads and no node has to. `services` are the
+    settings of what nodes use by their `context`.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -221,6 +246,20 @@ class Graph:
     positions: Mapping[str, Position] = field(default_factory=dict)
     fed: frozenset[str] = frozenset()
     opened: frozenset[str] = frozenset()
+    services: ServiceSettings = field(default_factory=ServiceSettings)
+
+    @property
+    def fallbacks(self) -> frozenset[str]:
+        """The nodes that run only in the place of another one that failed."""
+        return frozenset(node.on_error.fallback for node in self.nodes if node.on_error.fallback is not None)
+
+    @property
+    def main_line(self) -> Graph:
+        """What control walks: the graph without its fallbacks."""
+        fallbacks = self.fallbacks
+        if not fallbacks:
+            return self
+        return replace(self, nodes=tuple(node for node in self.nodes if node.name not in fallbacks))
 
     def node(self, name: str) -> Node:
         """The node of that name; KeyError if there is none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Iterable
+from typing import Iterable, Optional
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,40 @@ def error_type_names(error_type: type) -> tuple[str, ...]:
     return short + full
 
 
+ERROR_MODES = ("raise", "graceful", "retry")
+
+
+@dataclass(frozen=True)
+class OnError:
+    """What happens when a node has failed for good, its retries included.
+
+    `mode` raise: the run fails. graceful: the error goes into the state under `__error__`, and the run goes on along
+    the node's own way. retry: as raise; where no retries are given, those of `RetryPolicy()` are made. `fallback` names
+    the node that runs in the place of the failed one before any of this; the mode then holds for a failed fallback.
+    """
+
+    mode: str = "raise"
+    fallback: Optional[str] = None
+
+
+RAISE = OnError()
+ERROR_KEY = "__error__"
+"""Where the state holds the last error that did not end the run."""
+
+
 @dataclass(frozen=True)
 class CircuitBreakerConfig:
     """When a circuit opens and how it closes again.
 
     `failure_threshold` failures in a row open it. After `reset_timeout` seconds it lets `half_open_max_calls` calls
-    through to see whether they succeed.
+    through to see whether they succeed. Branches whose circuits have the same `name` share one; without a name, each
+    branch has its own.
     """
 
     failure_threshold: int = 5
     reset_timeout: float = 30.0
     half_open_max_calls: int = 1
+    name: Optional[str] = None
 
 
 class CircuitState(Enum):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import closing
 from functools import partial
-from typing import IO, Any, AsyncIterator, Iterator, Mapping, Optional, Union
+from typing import IO, Any, AsyncIterator, Generator, Iterator, Mapping, Optional, Union
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from teastreams.core import drawing
@@ -21,7 +22,9 @@ from teastreams.engine.live.handle import RunHandle
 from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dict
 from teastreams.engine.run import STATE, WAITING, Run, Workflow
 from teastreams.engine.scheduler import echo
+from teastreams.engine.services import Handover, opened
 from teastreams.errors import WorkflowFailed
+from teastreams.executors.circuits import Circuits
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.channels import StreamDirection, StreamRegistry
 
@@ -34,9 +37,11 @@ class CompiledGraph:
 
     def __init__(self, graph: Graph, checkpointer: Optional[Checkpointer] = None) -> None:
         self.graph = graph
-        self.flow: Flow = flow_of(graph)
+        self.flow: Flow = flow_of(graph.main_line)
         self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
+        self._circuits = Circuits()
+        self._handover = Handover()
         self.own_streams: Mapping[str, int] = OWN_STREAMS
 
     def with_streams(
@@ -51,6 +56,7 @@ class CompiledGraph:
         own = {name: each if isinstance(each, int) else each.fileno() for name, each in lent.items()}
         other = CompiledGraph(self.graph, self._checkpointer)
         other.own_streams = {**self.own_streams, **own}
+        other._circuits, other._handover = self._circuits, self._handover
         return other
 
     def binds(self, stream: str) -> bool:
@@ -213,7 +219,7 @@ class CompiledGraph:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _workflow(self) -> Workflow:
-        return Workflow(self.graph, self.flow, self.workflow_hash, self.own_streams)
+        return Workflow(self.graph, self.flow, self.workflow_hash, self.own_streams, self._circuits)
 
     def _begin(
         self,
@@ -252,12 +258,19 @@ class CompiledGraph:
         return RunHandle(self._handed_over(run, echo_output), run.scheduler, partial(new_tap, self.graph, self.flow))
 
     def _last(self, run: Run, echo_output: bool) -> RunResult:
-        for event in run.events():
-            if isinstance(event, RunFinished):
-                return event.result
-            if echo_output:
-                echo(event)
+        with closing(self._served(run)) as events:
+            for event in events:
+                if isinstance(event, RunFinished):
+                    return event.result
+                if echo_output:
+                    echo(event)
         raise RuntimeError("a run ended without its last event")
+
+    def _served(self, run: Run) -> Generator[Union[RunEvent, RunFinished], None, None]:
+        """The events of a run whose nodes have their services."""
+        with opened(self.graph, self._handover) as services:
+            run.scheduler.services = services
+            yield from run.events()
 
     def _handed_over(
         self, run: Run, echo_output: bool, progress_seconds: Optional[float] = None
@@ -265,7 +278,7 @@ class CompiledGraph:
         if progress_seconds is not None and not progress_seconds > 0:
             raise ValueError(f"progress_seconds must be above 0, not {progress_seconds}; leave it out for no progress")
         run.scheduler.report_progress(progress_seconds)
-        events = run.events()
+        events = self._served(run)
         try:
             for event in events:
                 if echo_output and not isinstance(event, RunFinished):

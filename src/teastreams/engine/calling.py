@@ -10,18 +10,41 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
 
+from teastreams.core.limits import RateLimit
 from teastreams.core.merge import ParallelResults
+from teastreams.errors import LimitError, NodeError
+from teastreams.services.limits import Turn
 
 GIVEN = ("state", "parallel_results", "node", "context", "variables")
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a node runs: its name, the run's id, and the document's variables."""
+    """Where a node runs: its name, the run's id, and the document's variables.
+
+    `error` is what happened to the node in whose place a fallback runs; None everywhere else. `services` holds what the
+    settings declare, by name.
+    """
 
     node: str
     run_id: str = ""
     variables: Mapping[str, Any] = field(default_factory=dict)
+    error: Optional[NodeError] = None
+    services: Mapping[str, Any] = field(default_factory=dict)
+
+    def limit(self, name: str, timeout: Optional[float] = None, *, rate: Optional[RateLimit] = None) -> Turn:
+        """Wait until the rate limiter lets the next call through: `with context.limit("openai"):`.
+
+        The limiter is one of `rate_limiters` in the settings, or has the `rate` given here. A call that would wait
+        longer than `timeout` seconds does not wait: TimeoutError. LimitError when there is no such limiter.
+        """
+        wait = self.services.get("limits")
+        if wait is None:
+            raise LimitError(
+                f"node {self.node!r} asks for the rate limiter {name!r}, and the workflow has none; "
+                f"add it to the settings: `rate_limiters: {{{name}: {{rpm: 60}}}}`"
+            )
+        return Turn(wait(name, timeout, rate))
 
 
 def body_of(

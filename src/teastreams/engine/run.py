@@ -17,6 +17,7 @@ from teastreams.core.merge import ParallelFlowResult, ParallelResults
 from teastreams.engine.results import Pause, RunFinished, RunResult
 from teastreams.engine.scheduler import Scheduler
 from teastreams.errors import WorkflowFailed
+from teastreams.executors.circuits import Circuits
 from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.supervision.outside import Outside
@@ -26,12 +27,16 @@ STATE, WAITING, RESULT = "state", "waiting", "result"
 
 @dataclass(frozen=True)
 class Workflow:
-    """What is to be run: the checked graph, its flow, the name of its shape, and the caller's own streams."""
+    """What is to be run: the checked graph, its flow, the name of its shape, and the caller's own streams.
+
+    `circuits` are shared by all runs of it.
+    """
 
     graph: Graph
     flow: Flow
     hash: str
     own_streams: Mapping[str, int] = field(default_factory=lambda: OWN_STREAMS)
+    circuits: Circuits = field(default_factory=Circuits)
 
 
 class Run:
@@ -55,6 +60,7 @@ class Run:
             own_streams=workflow.own_streams,
             outside=outside,
             stepwise=stepwise,
+            circuits=workflow.circuits,
         )
         self.scheduler.waiting = results_from(place.state[WAITING])
         self.scheduler.result = place.state.get(RESULT)

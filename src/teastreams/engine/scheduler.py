@@ -19,23 +19,27 @@ from teastreams.core.events import (
     BranchesFinished,
     NodeFinished,
     NodeOutput,
+    NodeRetried,
     NodeStarted,
     RunEvent,
     StateChanged,
     Warned,
 )
 from teastreams.core.flow import ENTRY, Branch, Call, Fork, Line, Section, Step
-from teastreams.core.graph import START, Graph
+from teastreams.core.graph import START, Edge, Graph, ParallelConfig
 from teastreams.core.language.templates import TemplateError
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
 from teastreams.core.outcome import Status
 from teastreams.core.plan import SectionPlan
+from teastreams.engine.attempts import tried
 from teastreams.engine.calling import Context, body_of
 from teastreams.engine.filling import filled_program, filled_streams
+from teastreams.engine.services import Services, for_node
 from teastreams.errors import NodeError, WorkflowFailed
+from teastreams.executors.circuits import Circuits
 from teastreams.executors.flows import BranchFlow
 from teastreams.executors.process import ProcessExecutor, section_order
-from teastreams.executors.thread import ThreadExecutor
+from teastreams.executors.thread import Stop, ThreadExecutor
 from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.node.ending import BranchFailed, error_text
@@ -50,8 +54,10 @@ class Scheduler:
     """Runs steps on one state. `nodes` and `channels` collect figures of everything that ran.
 
     `waiting` holds the results of fan-outs whose fan-in node has not run yet, by that node's name, `result` what the
-    last plain node returned, for conditions. `outside` are the
-    ends of channels that the caller feeds and reads; with `stepwise`, a `Waiting` stands before each wait.
+    last plain node returned, for conditions, `handled` the errors in whose place fallbacks run just now, by the
+    fallback's name, `services` what is open for all nodes of the run.
+    `outside` are the ends of channels that the caller feeds and reads; with `stepwise`, a `Waiting` stands before each
+    wait. `circuits` are those of the runs before, `stop` is what stops the thread of a branch that this runs in.
     """
 
     def __init__(
@@ -64,6 +70,8 @@ class Scheduler:
         own_streams: Mapping[str, int] = OWN_STREAMS,
         outside: Optional[Outside] = None,
         stepwise: bool = False,
+        circuits: Optional[Circuits] = None,
+        stop: Optional[Stop] = None,
     ) -> None:
         self.outside = outside or Outside()
         self.graph, self.state, self.run_id, self._nested = graph, state, run_id, nested
@@ -71,8 +79,12 @@ class Scheduler:
         self.channels: dict[str, ChannelFigures] = {}
         self.waiting: dict[str, ParallelResults] = {}
         self.result: Any = None
-        self._process = ProcessExecutor(own_streams, stepwise)
-        self._thread = ThreadExecutor()
+        self.handled: dict[str, NodeError] = {}
+        self.services: Services = {}
+        self._stop = stop
+        circuits = circuits or Circuits()
+        self._process = ProcessExecutor(own_streams, stepwise, circuits)
+        self._thread = ThreadExecutor(circuits=circuits, above=stop)
 
     def report_progress(self, every_seconds: Optional[float]) -> None:
         """Ask for `Progress` events of everything that runs in workers; None for none."""
@@ -128,14 +140,25 @@ class Scheduler:
 
     def _run(self, step: Step) -> Iterator[RunEvent]:
         if isinstance(step, Call):
-            return self._call(step.node)
+            return tried(self, step.node, lambda: self.call(step.node))
         if isinstance(step, Fork):
             return self._fork(step)
+        if len(step.members) == 1 and not step.branches:
+            return tried(self, step.members[0], lambda: self._section(step))
         return self._section(step)
+
+    def pause(self, seconds: float) -> bool:
+        """Wait between two attempts; False when the run is stopping. In the main thread a signal ends the wait."""
+        if self._stop is None:
+            calls.table.sleep(seconds)
+            return True
+        self._stop.wait(seconds)
+        return self._stop.who is None
 
     # -- plain nodes ----------------------------------------------------------------------------------------
 
-    def _call(self, name: str) -> Iterator[RunEvent]:
+    def call(self, name: str) -> Iterator[RunEvent]:
+        """Run one plain node once."""
         yield NodeStarted(name)
         started = calls.table.monotonic()
         error = self._perform(name)
@@ -153,7 +176,7 @@ class Scheduler:
         except (Exception, SystemExit) as error:
             if isinstance(error, SystemExit) and error.code in (None, 0):
                 return None
-            if isinstance(error, SystemExit) and self._nested:
+            if isinstance(error, SystemExit) and self._nested and not self.graph.node(name).patient:
                 raise  # the exit code of a branch is that of its worker
             return _node_error(name, error)
         self.result = value.values if isinstance(value, Update) else value
@@ -165,23 +188,26 @@ class Scheduler:
         run = self.graph.node(name).run
         if run is None:
             raise RuntimeError(f"node {name!r} has no function; rules.check refuses such a graph")
-        return body_of(run, Context(name, self.run_id, self.graph.variables), self.take_results(name))
+        services = for_node(self.services, self.pause)
+        context = Context(name, self.run_id, self.graph.variables, self.handled.get(name), services)
+        return body_of(run, context, self.take_results(name))
 
     # -- fan-outs -------------------------------------------------------------------------------------------
 
     def _fork(self, step: Fork) -> Iterator[RunEvent]:
-        flows = [self._branch_flow(branch, self.state) for branch in step.branches]
-        results = yield from self._run_branches(flows, step.strategy)
-        yield from self._join(step.fan_in, results)
+        flows = [self._branch_flow(branch, self.state, step.strategy) for branch in step.branches]
+        results = yield from self._run_branches(flows, step.strategy, step.edge)
+        yield from self._join(step.fan_in, results, step.edge)
 
     def _run_branches(
-        self, flows: Sequence[BranchFlow], strategy: str
+        self, flows: Sequence[BranchFlow], strategy: str, edge: Optional[Edge]
     ) -> Generator[RunEvent, None, list[ParallelFlowResult]]:
-        config = replace(self.graph.parallel, strategy=strategy)
+        config = replace(self._config(edge), strategy=strategy)
         if strategy == "thread":
             for flow in flows:
                 yield NodeStarted(flow.node_name)
             results = self._thread.execute(flows, config)
+            yield from self._thread.retried
         else:
             results = yield from self._process.events(flows, config)
         for result in results:
@@ -189,24 +215,36 @@ class Scheduler:
             self.nodes[result.branch] = _figures(result, known)
         return results
 
-    def _join(self, fan_in: str, results: Sequence[ParallelFlowResult]) -> Iterator[RunEvent]:
+    def _config(self, edge: Optional[Edge]) -> ParallelConfig:
+        """The settings for the branches of an edge."""
+        return self.graph.parallel if edge is None else edge.over(self.graph.parallel)
+
+    def _join(self, fan_in: str, results: Sequence[ParallelFlowResult], edge: Optional[Edge]) -> Iterator[RunEvent]:
         yield BranchesFinished(fan_in, tuple(results))
         failed = {result.branch: result for result in results if not result.success}
-        if failed:
+        if failed and edge is not None and edge.on_error.mode == "graceful":
+            for result in failed.values():
+                yield Warned(f"{_branch_error(result)}; the run goes on with the result of the failed branch")
+        elif failed:
             known = {**self._thread.errors, **self._process.errors}
             told = [error for name, error in known.items() if name in failed]
             told += [_branch_error(result) for name, result in failed.items() if name not in known]
             raise WorkflowFailed(told[0], told[1:])
         self.waiting[fan_in] = ParallelResults(results)
 
-    def _branch_flow(self, branch: Branch, state: Mapping[str, Any]) -> BranchFlow:
-        return BranchFlow(branch.target, self._nested_body(branch.steps), state, timeout_seconds=None)
+    def _branch_flow(self, branch: Branch, state: Mapping[str, Any], strategy: str = "process") -> BranchFlow:
+        return BranchFlow(branch.target, self._nested_body(branch.steps, strategy), state, timeout_seconds=None)
 
-    def _nested_body(self, steps: Line) -> Body:
+    def _nested_body(self, steps: Line, strategy: str) -> Body:
         """The steps of a branch as one function that changes its state in place."""
 
         def body(state: dict[str, Any]) -> None:
-            inner = Scheduler(self.graph, state, self.run_id, nested=True)
+            if strategy == "thread":
+                circuits, stop = self._thread.circuits, self._thread.stop
+            else:
+                circuits, stop = self._thread.circuits.inherited(), None
+            inner = Scheduler(self.graph, state, self.run_id, nested=True, circuits=circuits, stop=stop)
+            inner.services = self.services
             try:
                 for event in inner.walk(steps):
                     echo(event)
@@ -221,7 +259,7 @@ class Scheduler:
         companions = [branch for branch in step.branches if branch.target not in step.members]
         flows = [self._member_flow(name) for name in step.members]
         flows += [self._branch_flow(branch, self.state) for branch in companions]
-        order = section_order(flows, self.graph.parallel, outside=self.outside)
+        order = section_order(flows, self._config(step.edge), outside=self.outside)
         outcome = yield from self._process.supervise(order)
         self.nodes.update(outcome.nodes)
         self.channels.update(outcome.channels)
@@ -256,9 +294,10 @@ class Scheduler:
         tails = {branch.target: branch for branch in step.branches if branch.target in step.members and branch.steps}
         if tails:
             flows = [self._branch_flow(tails[r.branch], r.state) for r in results if r.branch in tails]
-            ended = {result.branch: result for result in (yield from self._run_branches(flows, "process"))}
+            tried = yield from self._run_branches(flows, "process", step.edge)
+            ended = {result.branch: result for result in tried}
             results = [ended.get(result.branch, result) for result in results]
-        yield from self._join(step.fan_in or "", results)
+        yield from self._join(step.fan_in or "", results, step.edge)
 
 
 def last_node(step: Step) -> str:
@@ -272,8 +311,8 @@ def echo(event: RunEvent) -> None:
     """Write a node's output that is no channel to stderr, one line at a time, with the node's name; warnings, too."""
     if isinstance(event, NodeOutput) and sys.stderr is not None:
         sys.stderr.write(f"[{event.node}] {event.text}\n")
-    elif isinstance(event, Warned) and sys.stderr is not None:
-        sys.stderr.write(f"teastreams: {event.message}\n")
+    elif isinstance(event, (Warned, NodeRetried)) and sys.stderr is not None:
+        sys.stderr.write(f"teastreams: {event}\n")
 
 
 def _owners(plan: SectionPlan, targets: Sequence[str]) -> dict[str, str]:
@@ -303,7 +342,8 @@ def _member_result(
 def _figures(result: ParallelFlowResult, measured: Optional[NodeFigures]) -> NodeFigures:
     status = Status.DONE if result.success else Status.FAILED
     error = None if result.success else _branch_error(result)
-    figures = NodeFigures(status, result.timing_ms / 1000, result.exit_code, error)
+    seconds = result.timing_ms / 1000
+    figures = NodeFigures(status, seconds, result.exit_code, error, retry_count=result.retry_count)
     if measured is None:
         return figures
     return replace(figures, cpu_seconds=measured.cpu_seconds, peak_memory_bytes=measured.peak_memory_bytes)

@@ -12,16 +12,17 @@ import difflib
 import random
 import sys
 from dataclasses import replace
-from typing import Any, Generator, Mapping, Optional, Sequence, Union
+from typing import Any, Generator, Iterator, Mapping, Optional, Sequence, Union
 
-from teastreams.core.events import NodeOutput, RunEvent
+from teastreams.core.events import NodeOutput, NodeRetried, RunEvent
 from teastreams.core.graph import ParallelConfig
 from teastreams.core.merge import ParallelFlowResult, merged
 from teastreams.core.outcome import WELL, Status
 from teastreams.core.plan import OUTSIDE, SectionPlan, plan_section
+from teastreams.core.policies import RetryPolicy
 from teastreams.errors import NodeError, Problem, WorkflowError, WorkflowFailed
+from teastreams.executors.circuits import Circuits, Permit, Refusal
 from teastreams.executors.flows import BranchFlow, branch_flow
-from teastreams.executors.thread import Circuits
 from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS, BoundEnds
 from teastreams.runtime.channels import StreamRegistry
@@ -45,9 +46,14 @@ class ProcessExecutor:
     `Waiting` before each wait.
     """
 
-    def __init__(self, own_streams: Mapping[str, int] = OWN_STREAMS, stepwise: bool = False) -> None:
+    def __init__(
+        self,
+        own_streams: Mapping[str, int] = OWN_STREAMS,
+        stepwise: bool = False,
+        circuits: Optional[Circuits] = None,
+    ) -> None:
         self.own_streams, self._stepwise = own_streams, stepwise
-        self._circuits = Circuits()
+        self.circuits = circuits or Circuits()
         self.current: Optional[Supervisor] = None
         self.errors: dict[str, NodeError] = {}
         self.figures: dict[str, NodeFigures] = {}
@@ -94,19 +100,36 @@ class ProcessExecutor:
         if any(branch.streams is not None and branch.streams.channels for branch in branches):
             _refuse_retries(config)
         self.errors = {}
-        results: dict[str, ParallelFlowResult] = self._refused(branches, config)
-        attempt, due = 1, [branch for branch in branches if branch.node_name not in results]
+        results: dict[str, ParallelFlowResult] = {}
+        attempt, due = 1, branches
         while due:
+            permits = {branch.node_name: self._ask(branch, config) for branch in due}
+            refused = {name: permit.reason for name, permit in permits.items() if isinstance(permit, Refusal)}
+            # A circuit that opened between two attempts is no news: the error that opened it is.
+            results = {**{name: _not_called(name, branches, why) for name, why in refused.items()}, **results}
+            due = [branch for branch in due if branch.node_name not in refused]
+            if not due:
+                break
             order = section_order(due, config, stream_registry)
             outcome = yield from self.supervise(order)
             tried = {branch.node_name: branch_result(branch, outcome, order.plan, config) for branch in due}
             self._remember(outcome)
             results.update({name: replace(result, retry_count=attempt - 1) for name, result in tried.items()})
-            due = [branch for branch in due if self._tries_again(tried[branch.node_name], outcome, config, attempt)]
-            if due and config.retry_policy is not None:
-                calls.table.sleep(config.retry_policy.delay_seconds(attempt, random.random()))
+            for name, result in tried.items():
+                self._report(permits[name], result.success)
+            due = [branch for branch in due if _tries_again(tried[branch.node_name], outcome, config, attempt)]
+            yield from self._pause([branch.node_name for branch in due], attempt, config.retry_policy)
             attempt += 1
         return [results[branch.node_name] for branch in branches]
+
+    def _pause(self, due: Sequence[str], attempt: int, policy: Optional[RetryPolicy]) -> Iterator[RunEvent]:
+        """Say who is tried again, and wait for it: in the calling process, where a signal ends the wait."""
+        if due and policy is not None:
+            delay = policy.delay_seconds(attempt, random.random())
+            for name in due:
+                text = str(self.errors[name].message) if name in self.errors else ""
+                yield NodeRetried(name, attempt, policy.max_retries + 1, delay, text)
+            calls.table.sleep(delay)
 
     def supervise(self, order: Order) -> Generator[RunEvent, None, SectionOutcome]:
         """Run one order to its end; a signal that stopped it is raised again for the host.
@@ -139,24 +162,25 @@ class ProcessExecutor:
         older = {name: error for name, error in self.errors.items() if name not in outcome.nodes}
         self.errors = {**older, **{named[id(error)]: error for error in blamed}}
 
-    def _refused(self, branches: Sequence[BranchFlow], config: ParallelConfig) -> dict[str, ParallelFlowResult]:
-        now = calls.table.monotonic()
-        said = {b.node_name: self._circuits.refusal(b.node_name, config.circuit_breaker, now) for b in branches}
-        return {
-            b.node_name: ParallelFlowResult(b.node_name, False, b.state, said[b.node_name], "CircuitOpen")
-            for b in branches
-            if said[b.node_name] is not None
-        }
+    def _ask(self, branch: BranchFlow, config: ParallelConfig) -> Union[Permit, Refusal, None]:
+        return self.circuits.ask(branch.node_name, config.circuit_breaker, calls.table.monotonic())
 
-    def _tries_again(
-        self, result: ParallelFlowResult, outcome: SectionOutcome, config: ParallelConfig, attempt: int
-    ) -> bool:
-        self._circuits.report(result.branch, result.success, calls.table.monotonic())
-        policy = config.retry_policy
-        if result.success or policy is None:
-            return False
-        error = outcome.nodes[result.branch].error if result.branch in outcome.nodes else None
-        return error is not None and policy.should_retry(attempt, error.error_type_names)
+    def _report(self, permit: Union[Permit, Refusal, None], success: bool) -> None:
+        if isinstance(permit, Permit):
+            self.circuits.report(permit, success, calls.table.monotonic())
+
+
+def _not_called(name: str, branches: Sequence[BranchFlow], reason: str) -> ParallelFlowResult:
+    state = next(branch.state for branch in branches if branch.node_name == name)
+    return ParallelFlowResult(name, False, state, reason, "CircuitOpen")
+
+
+def _tries_again(result: ParallelFlowResult, outcome: SectionOutcome, config: ParallelConfig, attempt: int) -> bool:
+    policy = config.retry_policy
+    if result.success or policy is None:
+        return False
+    error = outcome.nodes[result.branch].error if result.branch in outcome.nodes else None
+    return error is not None and policy.should_retry(attempt, error.error_type_names)
 
 
 def _opened(outside: BoundEnds) -> Mapping[tuple[str, str], Fd]:

@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence, Union
 
 from teastreams.core.endings import ErrorText
+from teastreams.core.events import NodeRetried
 from teastreams.core.graph import ParallelConfig
 from teastreams.core.merge import ParallelFlowResult, Update, merged, returned
-from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig
 from teastreams.errors import NodeError, Problem, WorkflowError
+from teastreams.executors.circuits import Circuits, Permit, Refusal
 from teastreams.executors.flows import BranchFlow, branch_flow
 from teastreams.runtime.completions import Completions, completions
 from teastreams.runtime.node.ending import error_text
@@ -36,7 +37,8 @@ class ThreadExecutor:
     `max_workers` threads at most; None leaves it to the config, and there None is one thread per branch. `sleep` waits
     so many seconds between attempts (None: ends early when the run is stopped), `clock` gives monotonic seconds, `dice`
     a number in [0, 1) for the jitter. `errors` holds the whole error of each branch that failed last time, the earliest
-    first; a result carries only its text.
+    first; a result carries only its text. `retried` holds the attempts that were followed by another one. `above` is
+    what stops the branch that these branches belong to, `stop` what stops these.
     """
 
     def __init__(
@@ -46,11 +48,15 @@ class ThreadExecutor:
         sleep: Optional[Callable[[float], object]] = None,
         clock: Callable[[], float] = time.monotonic,
         dice: Callable[[], float] = random.random,
+        circuits: Optional[Circuits] = None,
+        above: Optional[Stop] = None,
     ) -> None:
         self._max_workers = max_workers
         self._sleep, self._clock, self._dice = sleep, clock, dice
-        self._circuits = Circuits()
+        self.circuits = circuits or Circuits()
+        self._above, self.stop = above, Stop(above)
         self.errors: dict[str, NodeError] = {}
+        self.retried: list[NodeRetried] = []
 
     def execute(
         self,
@@ -71,9 +77,10 @@ class ThreadExecutor:
         if not branches:
             return []
         config = config or ParallelConfig()
-        stop = _Stop()
-        self.errors = {}
-        run = _Run(config, self._sleep or stop.wait, self._clock, self._dice, self._circuits, stop, self.errors)
+        stop = self.stop = Stop(self._above)
+        self.errors, self.retried = {}, []
+        sleep = self._sleep or stop.wait
+        run = _Run(config, sleep, self._clock, self._dice, self.circuits, stop, self.errors, self.retried)
         size = self._max_workers or config.max_workers or len(branches)
         # After a Ctrl-C nothing new starts; what runs is waited for, unless there is a second one.
         with completions(lambda: stop.by("the caller")) as ended:
@@ -92,50 +99,31 @@ def _results(futures: Sequence[Future[ParallelFlowResult]], ended: Completions) 
     return [future.result() for future in futures] if ended.wait(len(futures)) else []
 
 
-class Circuits:
-    """The circuit breaker of each branch, by name, kept while several threads report to it."""
+class Stop:
+    """Who stopped the branches, if anybody did; waiting ends at once when somebody does.
 
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._breakers: dict[str, CircuitBreaker] = {}
+    What stops those `above`, in one of whose branches these run, stops these as well.
+    """
 
-    def refusal(self, branch: str, config: Optional[CircuitBreakerConfig], now: float) -> Optional[str]:
-        """Why a call may not start now, or None when it may (and then it must be answered by `report`)."""
-        if config is None:
-            return None
-        with self._guard:
-            breaker = self._breakers.get(branch, CircuitBreaker(config))
-            allowed, breaker = replace(breaker, config=config).allow(now)
-            self._breakers[branch] = breaker
-        if allowed:
-            return None
-        wait_seconds = breaker.retry_after_seconds(now)
-        return (
-            f"branch {branch!r} was not called: its circuit is open after {breaker.failures} failures in a row; "
-            f"it is tried again in {wait_seconds:.1f} s"
-        )
-
-    def report(self, branch: str, success: bool, now: float) -> None:
-        """A call that was let through has ended."""
-        with self._guard:
-            breaker = self._breakers.get(branch)
-            if breaker is not None:
-                self._breakers[branch] = breaker.succeeded(now) if success else breaker.failed(now)
-
-
-class _Stop:
-    """Who stopped the run, if anybody did; waiting ends at once when somebody does."""
-
-    def __init__(self) -> None:
+    def __init__(self, above: Optional[Stop] = None) -> None:
         self._event = threading.Event()
+        self._below: list[Stop] = []
         self.who: Optional[str] = None
+        if above is not None:
+            above._below.append(self)
+            if above.who is not None:
+                self.by(above.who)
 
     def by(self, who: str) -> None:
+        """Somebody stops them; the first is remembered."""
         if self.who is None:
             self.who = who
             self._event.set()
+            for each in self._below:
+                each.by(who)
 
     def wait(self, seconds: float) -> None:
+        """So many seconds, or until somebody stops them."""
         self._event.wait(seconds)
 
 
@@ -148,8 +136,9 @@ class _Run:
     clock: Callable[[], float]
     dice: Callable[[], float]
     circuits: Circuits
-    stop: _Stop
+    stop: Stop
     errors: dict[str, NodeError]
+    retried: list[NodeRetried]
 
     def result_of(self, branch: BranchFlow) -> ParallelFlowResult:
         """Run one branch to its end, with all its attempts."""
@@ -169,19 +158,19 @@ class _Run:
 
     def _attempts(self, branch: BranchFlow, started: float) -> ParallelFlowResult:
         """Call the branch until it succeeds or there is no reason to try again; its circuit is asked each time."""
-        refusal = self._refusal(branch)
-        if refusal is not None:
-            return _failure(branch, refusal, "CircuitOpen")
+        permit = self._ask(branch)
+        if isinstance(permit, Refusal):
+            return _failure(branch, permit.reason, "CircuitOpen")
         attempt = 0
         while True:
             attempt += 1
             result, error = _attempt(branch, self.config.include_traceback)
             self._remember(branch.node_name, error)
-            names = error.names if error is not None else ()
-            self.circuits.report(branch.node_name, result.success, self.clock())
-            done = result.success or not self._wait_to_retry(branch, attempt, names, started)
+            self.circuits.report(permit, result.success, self.clock())
+            done = error is None or not self._wait_to_retry(branch, attempt, error, started)
+            permit = None if done else self._ask(branch)
             # A circuit that opened between two attempts is no news: the error that opened it is.
-            if done or self._refusal(branch) is not None:
+            if done or isinstance(permit, Refusal):
                 break
         return replace(result, retry_count=attempt - 1)
 
@@ -192,18 +181,20 @@ class _Run:
         else:
             self.errors[branch] = _whole_error(branch, error)
 
-    def _refusal(self, branch: BranchFlow) -> Optional[str]:
-        return self.circuits.refusal(branch.node_name, self.config.circuit_breaker, self.clock())
+    def _ask(self, branch: BranchFlow) -> Union[Permit, Refusal, None]:
+        return self.circuits.ask(branch.node_name, self.config.circuit_breaker, self.clock())
 
-    def _wait_to_retry(self, branch: BranchFlow, attempt: int, names: tuple[str, ...], started: float) -> bool:
+    def _wait_to_retry(self, branch: BranchFlow, attempt: int, error: ErrorText, started: float) -> bool:
         """Wait until the next attempt is due; False when there is to be none."""
         policy = self.config.retry_policy
-        if policy is None or self.stop.who is not None or not policy.should_retry(attempt, names):
+        if policy is None or self.stop.who is not None or not policy.should_retry(attempt, error.names):
             return False
         delay = policy.delay_seconds(attempt, self.dice())
         limit = _limit_seconds(branch, self.config)
         if limit is not None and self.clock() - started + delay >= limit:
             return False
+        text = f"{error.type}: {error.message}"
+        self.retried.append(NodeRetried(branch.node_name, attempt, policy.max_retries + 1, delay, text))
         self.sleep(delay)
         return self.stop.who is None
 

@@ -100,6 +100,11 @@ def _shared_memory(size_bytes: int) -> mmap.mmap:
     return mmap.mmap(-1, size_bytes)
 
 
+def _lock_file(fd: int, operation: int) -> None:
+    """The lock of the whole file, for this process: given back at its end, and by no fork inherited."""
+    fcntl.lockf(fd, operation)
+
+
 @dataclass
 class Calls:
     """The table. Assign to a field to replace a call; `calls.table = Calls()` puts everything back."""
@@ -114,6 +119,7 @@ class Calls:
     close: Callable[[int], None] = os.close
     dup2: Callable[..., int] = os.dup2
     fcntl: Callable[..., Any] = fcntl.fcntl
+    lock_file: Callable[[int, int], None] = _lock_file
     set_blocking: Callable[[int, bool], None] = os.set_blocking
     open: Callable[..., int] = os.open
     stat: Callable[[str], os.stat_result] = os.stat

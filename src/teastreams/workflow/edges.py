@@ -10,15 +10,31 @@ from dataclasses import replace
 from typing import Iterable, Optional, Sequence
 
 from teastreams.core.deciding import shown
-from teastreams.core.graph import START, STRATEGIES, STREAM_MODES, Edge
+from teastreams.core.graph import START, STRATEGIES, STREAM_MODES, Choice, Edge, Negated
+from teastreams.core.language.expressions import Expression
+from teastreams.core.policies import OnError, RetryPolicy
 from teastreams.workflow.conditions import condition_of
 from teastreams.workflow.document import YamlSequence, YamlValue
 from teastreams.workflow.keys import EDGE
+from teastreams.workflow.reliability import reaction_of
 from teastreams.workflow.values import Block, Report, name_of, opened, place_of, plain
 from teastreams.workflow.wording import quoted
 
-SAID = ("parallel_strategy", "stream_mode", "fan_in", "when", "condition")
 EDGE_TYPES = ("normal", "parallel", "entry", "finish")
+
+# What an edge says of its whole fan-out: the key, and the field that holds it.
+_FIELDS = {
+    "parallel_strategy": "strategy",
+    "stream_mode": "stream_mode",
+    "fan_in": "fan_in",
+    "max_workers": "max_workers",
+    "timeout_seconds": "timeout_seconds",
+    "fail_fast": "fail_fast",
+    "retry": "retry",
+    "on_error": "on_error",
+    "when": "condition",
+    "condition": "condition",
+}
 
 
 def edge_of(value: YamlValue, number: int, report: Report) -> Optional[Edge]:
@@ -29,6 +45,7 @@ def edge_of(value: YamlValue, number: int, report: Report) -> Optional[Edge]:
     parallel = _parallel(block)
     positions = block.positions()
     positions.update({f"to.{index}": item.where for index, item in enumerate(_target_values(block))})
+    retry, on_error = reaction_of(block, positions)
     edge = Edge(
         source=_source(block) or "",
         targets=_targets(block),
@@ -39,6 +56,11 @@ def edge_of(value: YamlValue, number: int, report: Report) -> Optional[Edge]:
         where=block.where,
         positions=positions,
         condition=condition_of(block),
+        max_workers=block.count("max_workers"),
+        timeout_seconds=block.seconds("timeout_seconds"),
+        fail_fast=block.flag("fail_fast") if "fail_fast" in block.entries else None,
+        retry=retry,
+        on_error=on_error,
     )
     return edge if edge.source and edge.targets else None
 
@@ -121,38 +143,32 @@ def joined(edges: Iterable[Edge], report: Report) -> tuple[Edge, ...]:
 
 def _one(branches: Sequence[Edge], report: Report) -> Edge:
     """One edge from several of one target each; what any of them says holds for all."""
-    said = {key: _said(branches, key, report) for key in SAID}
+    said = {key: _said(branches, key, report) for key in _FIELDS}
     positions = dict(branches[0].positions)
     positions.update({f"to.{index}": branch.positions["to.0"] for index, branch in enumerate(branches)})
     positions.update({key: edge.positions[key] for key, edge in said.items() if edge is not None})
-    condition = said["when"] or said["condition"]
-    mode, strategy, fan_in = said["stream_mode"], said["parallel_strategy"], said["fan_in"]
-    return replace(
-        branches[0],
-        targets=tuple(branch.targets[0] for branch in branches),
-        strategy=strategy.strategy if strategy else None,
-        stream_mode=mode.stream_mode if mode else branches[0].stream_mode,
-        fan_in=fan_in.fan_in if fan_in else None,
-        positions=positions,
-        condition=condition.condition if condition else None,
-    )
+    fields = {_FIELDS[key]: getattr(edge, _FIELDS[key]) for key, edge in said.items() if edge is not None}
+    return replace(branches[0], targets=tuple(branch.targets[0] for branch in branches), positions=positions, **fields)
 
 
 def _said(branches: Sequence[Edge], key: str, report: Report) -> Optional[Edge]:
     """The first edge that has the key; every other that has another value is noted."""
     having = [branch for branch in branches if key in branch.positions]
     for branch in having[1:]:
-        first, here = _field(having[0], key), _field(branch, key)
+        first, here = (getattr(edge, _FIELDS[key]) for edge in (having[0], branch))
         if first != here:
             message = (
-                f"`{key}` is {quoted(str(here))} here and {quoted(str(first))} in line "
+                f"`{key}` is {quoted(_text(here))} here and {quoted(_text(first))} in line "
                 f"{having[0].positions[key].line}, but the parallel edges from {quoted(branch.source)} are one fan-out"
             )
             report.add(branch.positions[key], message, f"give all of them the same `{key}`")
     return having[0] if having else None
 
 
-def _field(edge: Edge, key: str) -> Optional[str]:
-    condition = None if edge.condition is None else shown(edge.condition)
-    known = {"parallel_strategy": edge.strategy, "stream_mode": edge.stream_mode, "fan_in": edge.fan_in}
-    return known.get(key, condition)
+def _text(value: object) -> str:
+    """A value as a message names it: a policy by what matters first."""
+    if isinstance(value, RetryPolicy):
+        return f"{value.max_retries} retries"
+    if isinstance(value, (Expression, Negated, Choice)):
+        return shown(value)
+    return value.mode if isinstance(value, OnError) else str(value)

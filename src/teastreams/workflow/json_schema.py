@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Iterator, Optional, Union
+from typing import Iterator, Mapping, Optional, Union
 
 from teastreams.errors import Position
 from teastreams.workflow.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
@@ -29,6 +29,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # Where things stand in a document that is asked about: a problem says by its line whom it concerns.
 _AROUND, _SUBJECT, _KEY, _VALUE, _INSIDE = (Position("", line, 1) for line in range(1, 6))
 
+# How a mapping can stand under a key.
+_ONE, _LIST, _NAMES = "one", "list", "names"
+_SHAPES = (_ONE, _LIST, _NAMES)
+
 # A value of every kind. The text is a name, a word and a line of Python at once.
 _SCALARS: tuple[tuple[str, Plain], ...] = (("null", None), ("boolean", True), ("number", 1.5), ("string", "a"))
 _IN_LISTS: tuple[tuple[str, Plain], ...] = (("boolean", True), ("number", 1.5), ("integer", 1), ("string", "a"))
@@ -36,20 +40,19 @@ _IN_LISTS: tuple[tuple[str, Plain], ...] = (("boolean", True), ("number", 1.5), 
 
 @dataclass(frozen=True)
 class _Way:
-    """How to come to a kind of mapping from the top of a document: keys, and whether each holds a list of them.
+    """How to come to a kind of mapping from the top of a document: keys, and whether each holds one, a list, or names.
 
     `company` is what always stands in the mapping: some keys mean nothing without another one.
     """
 
-    steps: tuple[tuple[str, bool], ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()
     company: tuple[YamlEntry, ...] = ()
 
     def report(self, *entries: YamlEntry) -> Report:
         """What the readers note about a document in which the mapping at the end of the way has these entries."""
         value: YamlValue = YamlMapping(_SUBJECT, (*self.company, *entries))
-        for key, listed in reversed(self.steps):
-            inner = YamlSequence(_AROUND, (value,)) if listed else value
-            value = YamlMapping(_AROUND, (YamlEntry(key, _AROUND, inner),))
+        for key, shape in reversed(self.steps):
+            value = YamlMapping(_AROUND, (YamlEntry(key, _AROUND, _shaped(value, shape, _AROUND)),))
         report = Report()
         graph_of(value, "", report)
         return report
@@ -72,6 +75,13 @@ def json_schema() -> Schema:
     return {"$schema": DIALECT, "title": "a teastreams workflow", **top, "$defs": definitions}
 
 
+def _shaped(inner: YamlValue, shape: str, where: Position) -> YamlValue:
+    """The value alone, in a list, or under a name of the author's choice."""
+    if shape == _LIST:
+        return YamlSequence(where, (inner,))
+    return YamlMapping(where, (YamlEntry("a", where, inner),)) if shape == _NAMES else inner
+
+
 def _defined(place: str) -> str:
     return place.replace("`", "").replace(" ", "_")
 
@@ -81,9 +91,9 @@ def _mapping(place: Place, way: _Way) -> tuple[Schema, list[tuple[Place, _Way]]]
     below: list[tuple[Place, _Way]] = []
     properties: dict[str, Schema] = {}
     for key in place.keys:
-        mapping, item = (_opened(way, key, listed) for listed in (False, True))
-        below += [(found, _Way((*way.steps, (key, found is item)))) for found in (mapping, item) if found]
-        asked = (_value(each, key, mapping, item) for each in (way, *_accompanied(way, key, place)))
+        inner = {shape: _opened(way, key, shape) for shape in _SHAPES}
+        below += [(found, _Way((*way.steps, (key, shape)))) for shape, found in inner.items() if found]
+        asked = (_value(each, key, inner) for each in (way, *_accompanied(way, key, place)))
         properties[key] = next(filter(None, asked), {})
     schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return {**schema, **_required(way, place)}, below
@@ -97,21 +107,23 @@ def _accompanied(way: _Way, key: str, place: Place) -> Iterator[_Way]:
             yield replace(way, company=(YamlEntry(other, _AROUND, entry.value),))
 
 
-def _opened(way: _Way, key: str, listed: bool) -> Optional[Place]:
-    """The kind of mapping that a reader takes under the key, or in a list there."""
-    inner = YamlMapping(_INSIDE)
-    value = YamlSequence(_VALUE, (inner,)) if listed else inner
+def _opened(way: _Way, key: str, shape: str) -> Optional[Place]:
+    """The kind of mapping that a reader takes under the key, in a list there, or under names."""
+    value = _shaped(YamlMapping(_INSIDE), shape, _VALUE)
     return way.report(YamlEntry(key, _KEY, value)).opens.get(_INSIDE)
 
 
 # -- one value --------------------------------------------------------------------------------------------------------
 
 
-def _value(way: _Way, key: str, mapping: Optional[Place], item: Optional[Place]) -> Schema:
+def _value(way: _Way, key: str, inner: Mapping[str, Optional[Place]]) -> Schema:
+    mapping, item, named = (inner[shape] for shape in _SHAPES)
     takes = way.report(_entry(key, "a")).takes.get(_KEY)
     found: list[Schema] = [dict(takes)] if takes else _kinds(way, key)
     if mapping:
         found.append(_reference(mapping))
+    elif named:
+        found.append({"type": "object", "additionalProperties": _reference(named)})
     elif not takes and _passes(way, key, {"a": "a"}):
         found.append({"type": "object"})
     if item:

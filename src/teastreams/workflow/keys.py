@@ -42,7 +42,7 @@ DOCUMENT = Place(
 
 SETTINGS = Place(
     "settings",
-    ("parallel",),
+    ("parallel", "rate_limiters"),
     {
         "llm": _NO_MODEL,
         "memory": _NO_MODEL,
@@ -50,23 +50,50 @@ SETTINGS = Place(
         "rag": _NO_MODEL,
         "checkpoint": "name the checkpoint file when the workflow is run",
         "checkpointer": "name the checkpoint file when the workflow is run",
-        "rate_limit": _IN_RUN,
-        "rate_limiters": _IN_RUN,
+        "rate_limit": "write `rate_limiters`, with a name for each",
         "secrets": "read them inside the `run:` block",
-        "retry": "repeat inside the `run:` block",
+        "retry": "write it under settings.parallel for branches, or on a node",
+        "error_handling": "write `on_error` on the nodes that it is for",
     },
 )
 
 PARALLEL = Place(
     "settings.parallel",
-    ("strategy", "max_workers", "timeout_seconds", "timeout", "fail_fast", "include_traceback", "streams"),
+    (
+        "strategy",
+        "max_workers",
+        "timeout_seconds",
+        "timeout",
+        "fail_fast",
+        "include_traceback",
+        "retry",
+        "retry_policy",
+        "circuit_breaker",
+        "streams",
+    ),
     {
-        "retry": "repeat inside the `run:` block",
-        "retry_policy": "repeat inside the `run:` block",
-        "circuit_breaker": _IN_RUN,
         "remote": "use `strategy: process`",
     },
 )
+
+_RETRY = ("max_retries", "base_delay", "max_delay", "backoff_multiplier", "jitter", "retry_on")
+_CLASSES = {"retryable_errors": "name the classes of exceptions in `retry_on`"}
+
+RETRY = Place("`retry`", _RETRY, {"retry_delay": "write `base_delay`", **_CLASSES})
+
+ON_ERROR = Place(
+    "`on_error`",
+    ("mode", "fallback", *_RETRY, "retry_delay"),
+    {
+        "capture_traceback": "leave it out: the figures of the run hold the traceback of every failed node",
+        "clear_on_success": "remove the key yourself: `state.pop('__error__', None)`",
+        **_CLASSES,
+    },
+)
+
+RATE_LIMITER = Place("a rate limiter", ("rpm", "rps", "burst"), {"strategy": "leave it out, or write `burst`"})
+
+CIRCUIT_BREAKER = Place("`circuit_breaker`", ("failure_threshold", "reset_timeout", "half_open_max_calls", "name"))
 
 STREAMS_SETTINGS = Place(
     "settings.parallel.streams",
@@ -103,6 +130,8 @@ NODE = Place(
         "interrupt_after",
         "fan_in",
         "goto",
+        "retry",
+        "on_error",
     ),
     {
         "script": "rename it to `run`",
@@ -119,9 +148,7 @@ NODE = Place(
         "while_loop": "write a loop inside the `run:` block",
         "dynamic_parallel": "name the branches in a parallel edge",
         "items": "name the branches in a parallel edge",
-        "retry": "repeat inside the `run:` block",
-        "on_error": "catch the error inside the `run:` block",
-        "fallback": "catch the error inside the `run:` block",
+        "fallback": "write `on_error: {fallback: some_node}`",
         "skip_if": _ON_EDGE,
         "cache": _IN_RUN,
         "language": "the `run:` block is Python",
@@ -160,16 +187,26 @@ TO_FILE = Place("`to` of `stdout`", ("file", "append", "partial"))
 
 EDGE = Place(
     "an edge",
-    ("from", "to", "type", "when", "condition", "parallel", "parallel_strategy", "stream_mode", "fan_in"),
+    (
+        "from",
+        "to",
+        "type",
+        "when",
+        "condition",
+        "parallel",
+        "parallel_strategy",
+        "stream_mode",
+        "fan_in",
+        "max_workers",
+        "timeout_seconds",
+        "fail_fast",
+        "retry",
+        "on_error",
+    ),
     {
         "if": "write `when:`",
         "goto": "write it on a node",
-        "max_workers": "set `max_workers` in settings.parallel",
-        "timeout": "use `timeout` on the node",
-        "timeout_seconds": "set `timeout_seconds` in settings.parallel",
-        "retry": "repeat inside the `run:` block",
-        "fail_fast": "set `fail_fast` in settings.parallel",
-        "on_error": "catch the error inside the `run:` block",
+        "timeout": "write `timeout_seconds`",
     },
 )
 
@@ -191,6 +228,10 @@ PLACES = (
     DOCUMENT,
     SETTINGS,
     PARALLEL,
+    RETRY,
+    ON_ERROR,
+    CIRCUIT_BREAKER,
+    RATE_LIMITER,
     STREAMS_SETTINGS,
     NODE,
     STREAMS,

@@ -14,6 +14,7 @@ from teastreams.workflow.commands import command_of
 from teastreams.workflow.conditions import goto_edges
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlValue
 from teastreams.workflow.keys import NODE
+from teastreams.workflow.reliability import reaction_of
 from teastreams.workflow.runblock import RunBlock, compile_run
 from teastreams.workflow.streams import streams_of
 from teastreams.workflow.values import Block, Report, kind, name_of, opened, place_of
@@ -34,6 +35,7 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Nod
     block.text("description")
     block.flag("fan_in")
     positions = block.positions()
+    retry, on_error = reaction_of(block, positions)
     node = Node(
         name=name or "",
         run=run,
@@ -44,6 +46,8 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Nod
         where=block.where,
         positions=positions,
         command=command,
+        retry=retry,
+        on_error=on_error,
     )
     jumps = goto_edges(block, name or "")
     return (node, jumps) if name else None

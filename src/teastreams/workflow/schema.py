@@ -17,7 +17,7 @@ from teastreams.workflow.document import YamlMapping, YamlScalar, YamlSequence, 
 from teastreams.workflow.edges import edge_of, joined
 from teastreams.workflow.keys import CONFIG, DOCUMENT
 from teastreams.workflow.nodes import node_of
-from teastreams.workflow.settings import parallel_config
+from teastreams.workflow.settings import parallel_config, service_settings
 from teastreams.workflow.values import Block, Report, kind, name_of, opened, plain
 from teastreams.workflow.wording import nearest, quoted
 
@@ -60,6 +60,7 @@ def _graph(document: Block, file: str, report: Report) -> Graph:
         streams_optional=False,
         variables=_variables(document),
         positions=positions,
+        services=service_settings(document),
     )
 
 

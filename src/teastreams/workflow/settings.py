@@ -1,4 +1,4 @@
-"""`settings:` -> `ParallelConfig`: how branches run and how streams behave unless a node says otherwise.
+"""`settings:` -> `ParallelConfig` and `ServiceSettings`: how branches and streams behave, and what nodes may use.
 
 Defaults are those of `core.graph`, never repeated here. What is there but cannot be read counts as what stream nodes
 need, so that one mistake does not become a second one for each of them.
@@ -6,12 +6,18 @@ need, so that one mistake does not become a second one for each of them.
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Mapping, Optional
 
 from teastreams.core.graph import OVERFLOWS, STRATEGIES, ParallelConfig, StreamSettings
+from teastreams.core.limits import RateLimit
+from teastreams.core.policies import RetryPolicy
+from teastreams.core.services import ServiceSettings
 from teastreams.errors import Position
-from teastreams.workflow.keys import PARALLEL, SETTINGS, STREAMS_SETTINGS
-from teastreams.workflow.values import Block, place_of
+from teastreams.workflow.document import YamlMapping, YamlScalar
+from teastreams.workflow.keys import PARALLEL, RATE_LIMITER, SETTINGS, STREAMS_SETTINGS
+from teastreams.workflow.reliability import circuit_of, retry_of
+from teastreams.workflow.values import Block, opened, place_of
+from teastreams.workflow.wording import quoted
 
 # The kernel takes the size of a pipe as a signed 32-bit number.
 MAX_PIPE_BYTES = 2**30
@@ -38,6 +44,8 @@ def parallel_config(document: Block, positions: dict[str, Position]) -> Parallel
         timeout_seconds=_timeout(parallel),
         fail_fast=parallel.flag("fail_fast", default.fail_fast),
         include_traceback=parallel.flag("include_traceback", default.include_traceback),
+        retry_policy=_retry(parallel, positions),
+        circuit_breaker=circuit_of(parallel, positions, "settings.parallel."),
         streams=_stream_settings(parallel, positions),
     )
 
@@ -51,12 +59,21 @@ def _absent(block: Block, key: str) -> ParallelConfig:
 
 def _timeout(parallel: Block) -> Optional[float]:
     """`timeout_seconds`, or its shorter name `timeout`."""
-    if "timeout" in parallel.entries and "timeout_seconds" in parallel.entries:
-        where = place_of(parallel.entries["timeout"])
-        message = f"`timeout` and `timeout_seconds` of {parallel.label} are the same setting"
-        parallel.report.add(where, message, "keep one of the two")
-    key = "timeout_seconds" if "timeout_seconds" in parallel.entries else "timeout"
-    return parallel.seconds(key)
+    return parallel.seconds(_one_of(parallel, "timeout", "timeout_seconds"))
+
+
+def _retry(parallel: Block, positions: dict[str, Position]) -> Optional[RetryPolicy]:
+    """`retry_policy`, or its shorter name `retry`."""
+    return retry_of(parallel, _one_of(parallel, "retry", "retry_policy"), positions, "settings.parallel.")
+
+
+def _one_of(block: Block, short: str, long: str) -> str:
+    """Which of two names of one setting is there."""
+    if short in block.entries and long in block.entries:
+        where = place_of(block.entries[short])
+        message = f"`{short}` and `{long}` of {block.label} are the same setting"
+        block.report.add(where, message, "keep one of the two")
+    return long if long in block.entries else short
 
 
 def _stream_settings(parallel: Block, positions: dict[str, Position]) -> StreamSettings:
@@ -88,3 +105,42 @@ def _enabled(streams: Block) -> bool:
 def _moment(streams: Block, key: str, default: float) -> float:
     found = streams.seconds(key, default, zero=True)
     return default if found is None else found
+
+
+# --- services that nodes use by their context ----------------------------------------------------------------------
+
+
+def service_settings(document: Block) -> ServiceSettings:
+    """The services of a document."""
+    value = document.get("settings")
+    if not isinstance(value, YamlMapping):
+        return ServiceSettings()
+    # Its keys have been checked with the other settings; what is noted here is of the services alone.
+    entries = {entry.key: entry for entry in value.entries if entry.key in SETTINGS.keys}
+    return ServiceSettings(limits=_limits(Block(value.where, "settings", document.report, entries)))
+
+
+def _limits(settings: Block) -> Mapping[str, RateLimit]:
+    value = settings.get("rate_limiters")
+    if value is None or (isinstance(value, YamlScalar) and value.value is None):
+        return {}
+    if not isinstance(value, YamlMapping):
+        settings.wrong("rate_limiters", "a mapping of names to rates", "{openai: {rpm: 60}}")
+        return {}
+    limits: dict[str, RateLimit] = {}
+    for entry in value.entries:
+        limiter = opened(entry.value, RATE_LIMITER, f"the rate limiter {quoted(entry.key)}", settings.report)
+        limit = None if limiter is None else _limit(limiter)
+        if limit is not None:
+            limits[entry.key] = limit
+    return limits
+
+
+def _limit(limiter: Block) -> Optional[RateLimit]:
+    given = [key for key in ("rpm", "rps") if key in limiter.entries]
+    if len(given) != 1 and not limiter.misspelt:
+        has = "has both `rpm` and `rps`" if given else "has no rate"
+        limiter.report.add(limiter.where, f"{limiter.label} {has}", "write one of them, such as `rpm: 60`")
+        return None
+    rates = {key: limiter.number(key, 1.0, least=0, above=True) for key in given}
+    return RateLimit(rpm=rates.get("rpm"), rps=rates.get("rps"), burst=limiter.count("burst") or 1)

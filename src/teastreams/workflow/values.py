@@ -183,16 +183,43 @@ class Block:
         self.wrong(key, f"a number of seconds {least} up to {MAX_SECONDS}", example)
         return default
 
-    def count(self, key: str) -> Optional[int]:
-        """A whole number from 1 on; None if absent or empty."""
-        self._takes(key, type=["integer", "null"], minimum=1, maximum=MAX_COUNT)
+    def count(self, key: str, least: int = 1) -> Optional[int]:
+        """A whole number from `least` on; None if absent or empty."""
+        self._takes(key, type=["integer", "null"], minimum=least, maximum=MAX_COUNT)
         value = self._scalar(key)
         if value is None:
             return None
-        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_COUNT:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_COUNT:
             return value
-        self.wrong(key, f"a whole number from 1 to {MAX_COUNT}", "4")
+        self.wrong(key, f"a whole number from {least} to {MAX_COUNT}", "4")
         return None
+
+    def number(self, key: str, default: float, least: float, above: bool = False) -> float:
+        """A number from `least` on (`above`: beyond it); the default if absent or wrong."""
+        bound = {"exclusiveMinimum" if above else "minimum": least}
+        self._takes(key, type="number", maximum=MAX_COUNT, **bound)
+        value = self._scalar(key)
+        if key not in self.entries:
+            return default
+        number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else -1
+        # NaN fails both comparisons.
+        if least < number <= MAX_COUNT or (number == least and not above):
+            return float(number)
+        wanted = f"a number {'above' if above else 'from'} {least:g}{' and' if above else ''} up to {MAX_COUNT}"
+        self.wrong(key, wanted, f"{default:g}")
+        return default
+
+    def texts(self, key: str, example: str) -> tuple[str, ...]:
+        """A list of texts, each of them not empty; a single text is a list of one. Empty if absent."""
+        value = self.get(key)
+        if value is None:
+            return ()
+        items = value.items if isinstance(value, YamlSequence) else (value,)
+        found = [item.value for item in items if isinstance(item, YamlScalar) and isinstance(item.value, str)]
+        if len(found) < len(items) or "" in found or not found:
+            self.wrong(key, "a list of names", example)
+            return ()
+        return tuple(found)
 
     def size(self, key: str, example: str, most: int = MAX_SIZE) -> Optional[int]:
         """A size in bytes, as a number or with a unit; None if absent or wrong."""

@@ -23,7 +23,7 @@ _UNITS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 def picture_of(graph: Graph) -> Picture:
     """The picture of a checked graph."""
-    flow = flow_of(graph)
+    flow = flow_of(graph.main_line)
     names = (START, *(node.name for node in graph.nodes), END)
     ids = {name: f"n{number}" for number, name in enumerate(names)}
     start, end = Shape(ids[START], "start", Kind.START), Shape(ids[END], "end", Kind.END)

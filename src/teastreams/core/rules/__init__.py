@@ -3,7 +3,7 @@
 The rules stand in tables, one small function each. Those of `SHAPE` and `ALWAYS` run on every graph. The later
 stages follow control through the graph and assume what the stage before has checked: each runs only when that one
 found nothing, because its findings would be consequences. A graph without problems is one that `flow_of` unfolds
-with every node in it exactly once. Nothing of the graph is executed.
+with every node in it exactly once, but for the fallbacks, to which control never comes. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Callable, Iterable, TypeVar
 
 from teastreams.core.graph import Graph
-from teastreams.core.rules import branches, channels, control, names, outside, settings
+from teastreams.core.rules import branches, channels, control, names, outside, reliability, settings
 from teastreams.core.rules.wording import Found
 from teastreams.core.units import control_of
 from teastreams.errors import Problem
@@ -35,6 +35,9 @@ SHAPE: tuple[Callable[[Graph], Iterable[Found]], ...] = (
     names.missing_fan_in,
     names.too_few_targets,
     channels.nameless,
+    reliability.unknown_fallbacks,
+    reliability.circular_fallbacks,
+    reliability.fallbacks_with_edges,
     channels.same_channel_twice,
     channels.several_producers,
     channels.of_the_caller,
@@ -54,6 +57,11 @@ ALWAYS: tuple[Callable[[Graph], Iterable[Found]], ...] = (
     settings.stream_branches_in_threads,
     settings.interrupts_in_sections,
     settings.timeouts_without_worker,
+    reliability.unfit_fallbacks,
+    reliability.streams_tried_again,
+    reliability.edges_without_branches,
+    reliability.edges_with_fallback,
+    reliability.stream_branches_tried_again,
     outside.two_kinds_of_work,
     outside.bad_commands,
     outside.bad_templates,
@@ -97,7 +105,7 @@ def check(graph: Graph) -> tuple[Problem, ...]:
 
 
 def _of_control(graph: Graph) -> list[Found]:
-    known = control_of(graph)
+    known = control_of(graph.main_line)
     return _found(CONTROL, known) or _found(BRANCHES, known) or _found(NESTED, known)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Iterator, NamedTuple, Optional, Sequence
 
 from teastreams.core.graph import ON_THREADS, OVERFLOWS, STRATEGIES, STREAM_MODES, Edge, Graph, Node, ParallelConfig
+from teastreams.core.policies import ERROR_MODES, RetryPolicy
 from teastreams.core.rules.wording import Found, Subject, found, place, quoted
 from teastreams.core.units import sections_of
 
@@ -29,6 +30,7 @@ NUMBERS = {
     "retries": "a whole number, 0 or more",
     "seconds": "a number of seconds above 0",
     "delay": "a number of seconds, 0 or more",
+    "factor": "a number from 1 on",
 }
 
 
@@ -38,6 +40,10 @@ def bad_values(graph: Graph) -> Iterator[Found]:
     for node in graph.nodes:
         for value in _node_values(node):
             yield from _refused(node, f"node {quoted(node.name)}: ", value)
+    for name, limit in graph.services.limits.items():
+        if not limit.sound:
+            fix = "give one of `rpm` and `rps`, above 0, and a `burst` from 1 on"
+            yield found(graph, f"the rate limiter {quoted(name)} has no usable rate", fix, "settings.rate_limiters")
     for edge in graph.edges:
         for value in _edge_values(edge):
             yield from _refused(edge, f"the edge from {quoted(edge.source)}: ", value)
@@ -125,18 +131,25 @@ def _settings_values(parallel: ParallelConfig) -> Iterator[Value]:
     yield Value("streams.stall_timeout", streams.stall_timeout, "seconds")
     yield Value("streams.grace_seconds", streams.grace_seconds, "delay")
     yield Value("streams.drain_seconds", streams.drain_seconds, "delay")
-    if parallel.retry_policy is not None:
-        yield Value("retry_policy.max_retries", parallel.retry_policy.max_retries, "retries")
-        yield Value("retry_policy.base_delay", parallel.retry_policy.base_delay, "delay")
-        yield Value("retry_policy.max_delay", parallel.retry_policy.max_delay, "delay")
+    yield from _policy_values("retry_policy", parallel.retry_policy)
     if parallel.circuit_breaker is not None:
         yield Value("circuit_breaker.failure_threshold", parallel.circuit_breaker.failure_threshold, "count")
         yield Value("circuit_breaker.reset_timeout", parallel.circuit_breaker.reset_timeout, "delay")
         yield Value("circuit_breaker.half_open_max_calls", parallel.circuit_breaker.half_open_max_calls, "count")
 
 
+def _policy_values(key: str, policy: Optional[RetryPolicy]) -> Iterator[Value]:
+    if policy is not None:
+        yield Value(f"{key}.max_retries", policy.max_retries, "retries")
+        yield Value(f"{key}.base_delay", policy.base_delay, "delay")
+        yield Value(f"{key}.max_delay", policy.max_delay, "delay")
+        yield Value(f"{key}.backoff_multiplier", policy.backoff_multiplier, "factor")
+
+
 def _node_values(node: Node) -> Iterator[Value]:
     yield Value("timeout", node.timeout_seconds, "seconds")
+    yield from _policy_values("retry", node.retry)
+    yield Value("on_error.mode", node.on_error.mode, words=ERROR_MODES)
     if node.streams is not None:
         delivery = node.streams.delivery
         yield Value("streams.stdin.overflow", delivery.overflow, words=OVERFLOWS)
@@ -147,6 +160,10 @@ def _node_values(node: Node) -> Iterator[Value]:
 def _edge_values(edge: Edge) -> Iterator[Value]:
     yield Value("parallel_strategy", edge.strategy, words=STRATEGIES)
     yield Value("stream_mode", edge.stream_mode, words=STREAM_MODES)
+    yield Value("max_workers", edge.max_workers, "count")
+    yield Value("timeout_seconds", edge.timeout_seconds, "seconds")
+    yield from _policy_values("retry", edge.retry)
+    yield Value("on_error.mode", edge.on_error.mode, words=ERROR_MODES)
 
 
 def _refused(subject: Subject, whose: str, value: Value) -> Iterator[Found]:
@@ -171,7 +188,8 @@ def _fits(value: object, kind: str) -> bool:
         return False
     if kind in ("count", "retries") and not isinstance(value, int):
         return False
-    least_reached = value >= 0 if kind in ("retries", "delay") else value > 0
+    least = 1 if kind == "factor" else 0
+    least_reached = value >= least if kind in ("retries", "delay", "factor") else value > 0
     return least_reached and value < float("inf")
 
 

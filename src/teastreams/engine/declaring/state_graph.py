@@ -12,9 +12,12 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
 from teastreams.core.graph import END, START, Choice, Command, Edge, Graph, Node, ParallelConfig
+from teastreams.core.limits import RateLimit
+from teastreams.core.services import ServiceSettings
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
 from teastreams.engine.declaring.declarations import Streams, When, command_value, condition_of, streams_config
+from teastreams.engine.declaring.reactions import Reaction, Retry, reaction_value
 from teastreams.engine.live.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
@@ -30,10 +33,14 @@ class StateGraph:
         *,
         parallel_config: Optional[ParallelConfig] = None,
         name: str = "",
+        rate_limiters: Optional[Mapping[str, RateLimit]] = None,
     ) -> None:
         self.state_schema = dict(state_schema or {})
         self.graph = Graph(
-            parallel=parallel_config or ParallelConfig(), name=name, strategy_given=parallel_config is not None
+            parallel=parallel_config or ParallelConfig(),
+            name=name,
+            strategy_given=parallel_config is not None,
+            services=ServiceSettings(limits=dict(rate_limiters or {})),
         )
 
     @classmethod
@@ -56,6 +63,8 @@ class StateGraph:
         env: Optional[Mapping[str, Optional[str]]] = None,
         cwd: Optional[str] = None,
         ok_exit_codes: Sequence[int] = (0,),
+        retry: Optional[Retry] = None,
+        on_error: Reaction = "raise",
     ) -> StateGraph:
         """Declare a node, a function or an external program; returns the graph.
 
@@ -65,11 +74,24 @@ class StateGraph:
         {"to": {"file": path, "append": True}}, {"to": {"file": path, "partial": "keep"}}. `timeout` is in seconds.
         `command` is a program and its arguments, run without a shell in the place of `run`; in the arguments, in paths
         and in the values of `env` (added to the environment; None removes), `{{ state.key }}` and `{{ variables.key }}`
-        are filled in. WorkflowError for an unknown key in `streams`.
+        are filled in. `retry` is a `RetryPolicy` or a number of retries; `on_error` is "raise", "graceful" or "retry",
+        or a mapping with `mode`, `fallback` and the fields of `RetryPolicy`, as in a document. WorkflowError for an
+        unknown key in one of these.
         """
         config = streams_config(name, streams)
         program = command_value(command, env, cwd, ok_exit_codes)
-        node = Node(name, run, config, timeout, interrupt_before, interrupt_after, command=program)
+        policy, reaction = reaction_value(f"node {name!r}", retry, on_error)
+        node = Node(
+            name,
+            run,
+            config,
+            timeout,
+            interrupt_before,
+            interrupt_after,
+            command=program,
+            retry=policy,
+            on_error=reaction,
+        )
         self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
         return self
 
@@ -83,12 +105,14 @@ class StateGraph:
         timeout: Optional[float] = None,
         interrupt_before: bool = False,
         interrupt_after: bool = False,
+        retry: Optional[Retry] = None,
+        on_error: Reaction = "raise",
     ) -> Callable[[Function], Function]:
         """Decorate a function to declare it as a node: `@graph.node(stdout="lines")`.
 
         The node is called as the function unless `name` is given. The function comes back unchanged and can be
         called as before. `stdin`, `stdout` and `stderr` are what `add_node` takes as `streams`; `timeout` is in
-        seconds. TypeError for a decorator without parentheses.
+        seconds; `retry` and `on_error` are as there. TypeError for a decorator without parentheses.
         """
         if callable(name):
             raise TypeError(f"graph.node decorates {name!r} without parentheses; write @graph.node()")
@@ -103,6 +127,8 @@ class StateGraph:
                 timeout=timeout,
                 interrupt_before=interrupt_before,
                 interrupt_after=interrupt_after,
+                retry=retry,
+                on_error=on_error,
             )
             return function
 
@@ -139,14 +165,35 @@ class StateGraph:
         *,
         strategy: Optional[str] = None,
         stream_mode: str = "direct",
+        max_workers: Optional[int] = None,
+        timeout_seconds: Optional[float] = None,
+        fail_fast: Optional[bool] = None,
+        retry: Optional[Retry] = None,
+        on_error: Reaction = "raise",
         when: Optional[When] = None,
     ) -> StateGraph:
         """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`.
 
-        With `when`, control takes it only when that holds, as in `add_edge`.
+        What is not None goes before the settings. `retry` tries a failed branch again, from its beginning; with
+        `on_error="graceful"` the fan-in gets the results of failed branches, too. With
+        `when`, control takes the edge only when that holds, as in `add_edge`. WorkflowError for an unknown key.
         """
-        fork = Edge(source, tuple(targets), True, strategy, stream_mode, fan_in, condition=condition_of(when))
-        return self._add(fork)
+        policy, reaction = reaction_value(f"the parallel edge from {source!r}", retry, on_error)
+        edge = Edge(
+            source,
+            tuple(targets),
+            True,
+            strategy,
+            stream_mode,
+            fan_in,
+            max_workers=max_workers,
+            timeout_seconds=timeout_seconds,
+            fail_fast=fail_fast,
+            retry=policy,
+            on_error=reaction,
+            condition=condition_of(when),
+        )
+        return self._add(edge)
 
     def set_entry_point(self, node: str) -> StateGraph:
         """The run begins at this node."""

@@ -19,7 +19,7 @@ class NodeFigures:
 
     `output_tail` maps stdout/stderr to its last lines when it is no channel. `cpu_seconds` and `peak_memory_bytes` are
     the kernel's count for its process and the children it waited for, None where it had no process of its own; pages
-    that a fork shares with the caller count as memory.
+    that a fork shares with the caller count as memory. `retry_count` counts the attempts before the last one.
     """
 
     status: Status
@@ -29,6 +29,7 @@ class NodeFigures:
     output_tail: Mapping[str, str] = field(default_factory=dict)
     cpu_seconds: Optional[float] = None
     peak_memory_bytes: Optional[int] = None
+    retry_count: int = 0
 
 
 @dataclass(frozen=True)

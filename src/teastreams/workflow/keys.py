@@ -59,7 +59,16 @@ SETTINGS = Place(
 
 PARALLEL = Place(
     "settings.parallel",
-    ("strategy", "max_workers", "timeout_seconds", "timeout", "fail_fast", "include_traceback", "streams"),
+    (
+        "strategy",
+        "max_workers",
+        "timeout_seconds",
+        "timeout",
+        "fail_fast",
+        "include_traceback",
+        "result_limit",
+        "streams",
+    ),
     {
         "retry": "repeat inside the `run:` block",
         "retry_policy": "repeat inside the `run:` block",

@@ -39,6 +39,7 @@ def parallel_config(document: Block, positions: dict[str, Position]) -> Parallel
         fail_fast=parallel.flag("fail_fast", default.fail_fast),
         include_traceback=parallel.flag("include_traceback", default.include_traceback),
         streams=_stream_settings(parallel, positions),
+        result_limit=parallel.size("result_limit", "1GiB") or default.result_limit,
     )
 
 

@@ -218,7 +218,9 @@ def _perform(
         report = _send_update(seat, value, state, report, line)
     if seat.wires.keys() & {1, 2} and report.how is How.RETURNED:
         report = report.having(left_running=not wait_for_children(seat.drain_seconds))
-    line.send(Kind.FIGURES, dump_figures(body))
+    figures = dump_figures(body)
+    if figures:
+        line.send(Kind.FIGURES, figures)
     line.report(report)
     return report.exit_code
 

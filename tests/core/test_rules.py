@@ -787,6 +787,7 @@ BAD_SETTINGS = [
     ),
     (ParallelConfig(max_workers=0), "max_workers is 0", WHOLE),
     (ParallelConfig(max_workers=True), "max_workers is True", WHOLE),
+    (ParallelConfig(result_limit=0), "result_limit is 0", WHOLE),
     (ParallelConfig(timeout_seconds=-1.5), "timeout_seconds is -1.5", SECONDS),
     (ParallelConfig(streams=StreamSettings(buffer_size=0)), "streams.buffer_size is 0", WHOLE),
     (ParallelConfig(streams=StreamSettings(buffer_limit=1.5)), "streams.buffer_limit is 1.5", WHOLE),  # type: ignore[arg-type]

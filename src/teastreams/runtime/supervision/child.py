@@ -20,7 +20,7 @@ from teastreams.core.graph import DEFAULT_RESULT_BYTES
 from teastreams.core.lifecycle import LIVE, State
 from teastreams.runtime import calls
 from teastreams.runtime.exits import ExitWatch
-from teastreams.runtime.fds import Fd, adopt
+from teastreams.runtime.fds import Fd, adopt, resize
 from teastreams.runtime.fork import STATUS_LOST, Usage, WorkerProcess
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.branch import LIMIT_BYTES as FIGURES_LIMIT
@@ -30,6 +30,7 @@ from teastreams.runtime.node.stdio import has_ended
 
 READ_BYTES = 1 << 18
 FRAME_LIMIT = 1 << 20
+LONG_PIPE_BYTES = 1 << 20
 TAIL_LINES = 20
 LINE_LIMIT = 1 << 16
 STREAM_NAMES = {1: "stdout", 2: "stderr"}
@@ -100,6 +101,7 @@ class Child:
         self.started_at = self.finished_at = calls.table.monotonic()
         self._limits = {Kind.FIGURES: FIGURES_LIMIT}
         self._buffers: list[Payload] = []
+        self._wide = False
         self._frames = FrameReader(self._limits, FRAME_LIMIT)
         self._outbox: deque[memoryview] = deque()
         self.limit_result(DEFAULT_RESULT_BYTES)
@@ -217,6 +219,7 @@ class Child:
             frames = self._frames.feed(data or b"")
             ended = data == b""
         else:
+            self._widen()
             count = self._read_into(room)
             frames = self._frames.filled(count or 0)
             ended = count == 0
@@ -241,6 +244,12 @@ class Child:
             return calls.table.read(fd.number, READ_BYTES)
         except BlockingIOError:
             return None
+
+    def _widen(self) -> None:
+        """Once a long payload is under way: a quarter less time for 256 MiB, measured. The kernel may refuse."""
+        if not self._wide:
+            self._wide = True
+            resize(self.result, LONG_PIPE_BYTES)
 
     def _read_into(self, room: memoryview) -> Optional[int]:
         """The number of bytes read, 0 at the end, None when there is nothing now."""

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from teastreams.core.frames import HEADER_BYTES, FrameError, FrameReader, Kind, frame, header
+from teastreams.core.frames import HEADER_BYTES, LONG_BYTES, FrameError, FrameReader, Kind, frame, header
 
 MESSAGES = [(Kind.READY, b""), (Kind.UPDATE, bytes(range(256)) * 5), (Kind.CLOSED, b"\x01"), (Kind.REPORT, b"{}")]
 WIRE = b"".join(frame(kind, payload) for kind, payload in MESSAGES)
@@ -107,3 +107,56 @@ def test_messages_before_a_bad_one_are_handed_out():
     assert next(messages) == (Kind.READY, b"")
     with pytest.raises(FrameError):
         next(messages)
+
+
+def test_a_long_payload_is_received_where_it_stays():
+    """Its room is made once, can be filled from outside, and is handed out itself, without a copy."""
+    frames = reader()
+    body = bytes(range(256)) * (LONG_BYTES // 256)
+    assert frames.room is None
+    assert fed(frames, [header(Kind.UPDATE, len(body)) + body[:100]]) == []
+    room = frames.room
+    assert room is not None
+    assert len(room) == len(body) - 100
+
+    room[:50] = body[100:150]
+    assert list(frames.filled(50)) == []
+    room = frames.room
+    assert room is not None
+    room[:] = body[150:]
+    [(kind, payload)] = frames.filled(len(room))
+
+    assert (kind, payload) == (Kind.UPDATE, body)
+    assert payload is room.obj
+    assert frames.room is None
+    assert fed(frames, [frame(Kind.READY)]) == [(Kind.READY, b"")]
+
+
+@pytest.mark.parametrize("step", [1, 4096, LONG_BYTES, 10 * LONG_BYTES])
+def test_long_and_short_messages_in_one_stream(step: int):
+    """However the bytes are cut, and whoever fills the room."""
+    messages = [(Kind.BUFFER, bytes(LONG_BYTES)), (Kind.UPDATE, b"x"), (Kind.BUFFER, b"y" * 3 * LONG_BYTES)]
+    wire = b"".join(frame(kind, payload) for kind, payload in messages)
+    frames = reader()
+
+    assert fed(frames, [wire[at : at + step] for at in range(0, len(wire), step)]) == messages
+
+
+def test_a_short_payload_has_no_room():
+    """It is collected with whatever else the read brought."""
+    frames = reader()
+    fed(frames, [header(Kind.UPDATE, LONG_BYTES - 1) + b"x"])
+
+    assert frames.room is None
+    assert frames.pending == HEADER_BYTES + 1
+
+
+def test_a_limit_that_shrinks_holds_for_the_next_message():
+    """What has come is taken off what may still come."""
+    limits = {Kind.BUFFER: 10}
+    frames = FrameReader(limits, 0)
+    assert fed(frames, [frame(Kind.BUFFER, b"x" * 6)]) == [(Kind.BUFFER, b"x" * 6)]
+    limits[Kind.BUFFER] -= 6
+
+    with pytest.raises(FrameError):
+        fed(frames, [header(Kind.BUFFER, 5)])

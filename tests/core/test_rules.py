@@ -691,6 +691,29 @@ def test_a_section_inside_a_process_branch_is_accepted() -> None:
     assert told(graph(SECTION_IN_BRANCH, [fork("s", "a b", "f")], chain("a p"))) == []
 
 
+def test_a_process_fan_out_inside_a_thread_branch_names_both_edges() -> None:
+    """At any depth, once for each inner edge, with the outermost one that has to change."""
+    inner = fork("a", "c d", "g", strategy="process")
+    expected = (
+        "the branches of the parallel edge from 'a' run in processes, but that edge stands in a branch of the parallel "
+        "edge from 's', whose branches run in threads; write `parallel_strategy: process` on the edge from 's', or "
+        "`parallel_strategy: thread` on this one"
+    )
+    assert told(graph("s a b c d g f", [fork("s", "a b", "f", strategy="thread"), inner])) == [expected]
+    assert told(graph("s a b c d g f", [fork("s", "a b", "f"), inner])) == [expected]
+    between = fork("m", "a n", "h", strategy="thread")
+    deep = graph("s m n a b c d g h f", [fork("s", "m b", "f", strategy="thread"), between, inner])
+    assert told(deep) == [expected]
+
+
+@pytest.mark.parametrize("strategies", [("process", "thread"), ("process", "process"), ("thread", "thread")])
+def test_other_fan_outs_inside_each_other_are_accepted(strategies: tuple[str, str]) -> None:
+    """A process may have threads, or processes of its own."""
+    outer, inner = strategies
+    edges = [fork("s", "a b", "f", strategy=outer), fork("a", "c d", "g", strategy=inner)]
+    assert told(graph("s a b c d g f", edges)) == []
+
+
 # -- interrupts and timeouts ------------------------------------------------------------------------------------------
 
 
@@ -770,6 +793,7 @@ BAD_SETTINGS = [
     ),
     (ParallelConfig(max_workers=0), "max_workers is 0", WHOLE),
     (ParallelConfig(max_workers=True), "max_workers is True", WHOLE),
+    (ParallelConfig(result_limit=0), "result_limit is 0", WHOLE),
     (ParallelConfig(timeout_seconds=-1.5), "timeout_seconds is -1.5", SECONDS),
     (ParallelConfig(streams=StreamSettings(buffer_size=0)), "streams.buffer_size is 0", WHOLE),
     (ParallelConfig(streams=StreamSettings(buffer_limit=1.5)), "streams.buffer_limit is 1.5", WHOLE),  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from teastreams.core.outcome import ALL_WELL, Verdict
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, make_pipe
 from teastreams.runtime.node.control import Control
+from teastreams.runtime.node.pickles import Parcel, pickled
 
 
 class Line:
@@ -38,8 +39,8 @@ def line() -> Iterator[Line]:
         end.close()
 
 
-def dumped(**values: Any) -> bytes:
-    return pickle.dumps(Update(values), protocol=5)
+def dumped(**values: Any) -> Parcel:
+    return Parcel((b"".join(pickled(Update(values)).pieces),))
 
 
 class TestGo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from typing import Iterator
 
 import pytest
@@ -112,6 +113,18 @@ class TestLedger:
 
         assert (bool(kept), [bool(fd) for fd in others]) == (True, [False] * 3)
         kept.close()
+
+    def test_a_childs_threads_do_not_wait_for_the_fork_to_end(self) -> None:
+        """A child is forked under the guard and never comes back to release it: its first act makes a new one."""
+        book = Ledger()
+        free: list[bool] = []
+        with book.guard:
+            book.close_all_but(())
+            other = threading.Thread(target=lambda: free.append(book.guard.acquire(blocking=False)))
+            other.start()
+            other.join()
+
+        assert free == [True]
 
     def test_its_guard_can_be_held_by_whoever_makes_a_pipe_and_forks(self) -> None:
         """The same thread may enter it again; it must not lock itself out."""

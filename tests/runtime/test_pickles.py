@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from teastreams.core.frames import LONG_BYTES
 from teastreams.core.merge import Update
-from teastreams.runtime.node.pickles import Unsendable, dump_update, load_update, update_of
+from teastreams.runtime.node.pickles import Parcel, Unsendable, dump_update, load_update, update_of
 from teastreams.runtime.node.tracked import TrackedState
 
 MIB = 1 << 20
@@ -119,27 +120,87 @@ def test_a_cycle_is_no_problem():
 def test_an_update_over_the_limit_names_its_largest_values():
     """Exactly at the limit it travels; one byte less and it is refused with both numbers."""
     value = {"small": 1, "large": "x" * 5000, "middle": "y" * 3000}
-    size = len(dump_update(value, state(), MIB))
+    size = dump_update(value, state(), MIB).size_bytes
 
-    assert len(dump_update(value, state(), size)) == size
+    assert dump_update(value, state(), size).size_bytes == size
     with pytest.raises(Unsendable) as refused:
         dump_update(value, state(), size - 1)
     text = str(refused.value)
     assert f"has {size} bytes, the limit is {size - 1}" in text
     assert text.index("'large'") < text.index("'middle'") < text.index("'small'")
+    assert text.endswith("or raise `settings.parallel.result_limit`")
     assert refused.value.error_type == "LimitError"
+
+
+class Array:
+    """Offers its memory to pickle, as numpy's arrays do."""
+
+    def __init__(self, memory: Any) -> None:
+        self.memory = memory
+
+    def __reduce_ex__(self, protocol: int) -> Any:
+        return Array, (pickle.PickleBuffer(self.memory),)
+
+
+@pytest.mark.parametrize("size", [0, 1, LONG_BYTES - 1, LONG_BYTES, LONG_BYTES + 1, 3 * MIB])
+def test_every_kind_of_memory_comes_back_as_it_was(size: int):
+    """Bytes as bytes, a bytearray as a bytearray, an array over memory that it may change; one object stays one."""
+    given = bytes(range(256)) * (size // 256) + bytes(range(size % 256))
+    twice = bytearray(given)
+    value = {"bytes": given, "deep": [{"x": (twice, twice)}], "array": Array(bytearray(given)), "text": "é" * size}
+
+    back = load_update(dump_update(value, state(), 1 << 30)).values
+
+    assert type(back["bytes"]) is bytes
+    assert back["bytes"] == given
+    first, second = back["deep"][0]["x"]
+    assert type(first) is bytearray
+    assert first is second
+    assert first == given
+    assert bytes(back["array"].memory) == given
+    assert not memoryview(back["array"].memory).readonly
+    assert back["text"] == "é" * size
+
+
+def test_large_bytes_are_not_copied_to_be_sent():
+    """The parcel holds the very objects that the node returned, and the memory of an array stays the array's."""
+    given, changeable, array = bytes(MIB), bytearray(MIB), Array(bytearray(MIB))
+
+    parcel = dump_update({"a": given, "b": changeable, "c": array}, state(), 1 << 30)
+
+    assert any(piece is given for piece in parcel.pieces)
+    assert any(piece is changeable for piece in parcel.pieces)
+    [outside] = parcel.buffers
+    array.memory[0] = 7
+    assert outside[0] == 7
+
+
+def test_an_array_keeps_the_memory_that_it_was_received_in():
+    """No copy is made of a buffer when the update is loaded."""
+    sent = dump_update({"array": Array(bytearray(MIB))}, state(), 1 << 30)
+    received = bytearray(sent.buffers[0])
+
+    update = load_update(Parcel((b"".join(sent.pieces),), (received,)))
+
+    assert update.values["array"].memory is received
+
+
+def test_an_update_within_the_limit_counts_what_lies_outside_of_its_pickle():
+    """A buffer is part of what travels."""
+    with pytest.raises(Unsendable, match="'array' 1048"):
+        dump_update({"array": Array(bytearray(MIB))}, state(), MIB)
 
 
 def test_bytes_that_are_no_update_are_refused():
     """Whatever else they unpickle to."""
     with pytest.raises(TypeError, match="expected an update, got dict"):
-        load_update(pickle.dumps({"values": {}}))
+        load_update(Parcel((pickle.dumps({"values": {}}),)))
 
 
 def test_an_error_while_loading_passes_through():
     """The supervisor guards it; nothing is hidden here."""
     with pytest.raises(ZeroDivisionError):
-        load_update(pickle.dumps(BreaksWhenLoaded()))
+        load_update(Parcel((pickle.dumps(BreaksWhenLoaded()),)))
 
 
 class BreaksWhenLoaded:

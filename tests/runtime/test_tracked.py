@@ -6,12 +6,13 @@ import copy
 import json
 import pickle
 import threading
+import tracemalloc
 from typing import Any, Callable
 
 import pytest
 
 from teastreams.core.merge import Update
-from teastreams.runtime.node.tracked import TrackedState
+from teastreams.runtime.node.tracked import TrackedState, snapshot
 
 
 def entry() -> dict[str, Any]:
@@ -203,3 +204,36 @@ def test_it_travels_as_a_plain_dict():
     assert type(pickle.loads(pickle.dumps(state))) is dict
     assert copy.deepcopy(state) == entry()
     assert type(copy.deepcopy(state)) is dict
+
+
+def test_a_large_value_is_watched_without_a_copy():
+    """Its fingerprint is a digest: looking at it takes no memory that grows with it, and one changed byte shows."""
+    state = TrackedState({"raw": bytearray(32 << 20)})
+    tracemalloc.start()
+    try:
+        state["raw"][-1] = 7
+        changed = state.difference()
+        _now, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert changed.values.keys() == {"raw"}
+    assert peak_bytes < 1 << 20
+
+
+def test_a_snapshot_looks_at_nothing():
+    """It has the same items, and values that cannot even be pickled cost nothing."""
+
+    class Untouchable:
+        def __reduce__(self) -> Any:
+            raise AssertionError("looked at")
+
+    value = Untouchable()
+    state = TrackedState({"value": value, "list": [1]})
+    taken = snapshot(state)
+    taken["list"].append(2)
+
+    assert taken == {"value": value, "list": [1, 2]}
+    assert type(taken) is dict
+    assert state.difference() == Update()
+    assert snapshot({"a": 1}) == {"a": 1}

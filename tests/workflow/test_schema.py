@@ -312,6 +312,10 @@ class TestSettings:
 
         assert settings(text) == ParallelConfig("process", 3, 9.0, True, False)
 
+    def test_the_limit_of_a_result_is_a_size(self) -> None:
+        assert settings("result_limit: 256MiB").result_limit == 256 << 20
+        assert settings("strategy: process").result_limit == 1 << 30
+
     def test_the_timeout_has_a_short_name(self) -> None:
         assert settings("timeout: 9").timeout_seconds == 9.0
 

@@ -27,6 +27,7 @@ STREAMS = ("stdin", "stdout", "stderr")
 DEFAULT_BUFFER_BYTES = 65536
 DEFAULT_LIMIT_BYTES = 8 * 1024 * 1024
 DEFAULT_SPILL_BYTES = 1024 * 1024 * 1024
+DEFAULT_RESULT_BYTES = 1024 * 1024 * 1024
 MAX_CONSUMERS = 64
 MAX_NODES = 256
 
@@ -64,7 +65,7 @@ class ParallelConfig:
     `strategy` is thread, process or remote. `max_workers` limits batch branches only: a stream section needs
     all its workers at once. `fail_fast` stops the siblings of the first branch that fails; otherwise they
     go on to their end, and the run fails then. `on_threads` says what to do when the host process has other
-    threads at a fork: warn, error or allow.
+    threads at a fork: warn, error or allow. `result_limit` is the most that one forked worker may send back, in bytes.
     """
 
     strategy: str = "thread"
@@ -76,6 +77,7 @@ class ParallelConfig:
     circuit_breaker: Optional[CircuitBreakerConfig] = None
     streams: StreamSettings = field(default_factory=StreamSettings)
     on_threads: str = "warn"
+    result_limit: int = DEFAULT_RESULT_BYTES
 
 
 @dataclass(frozen=True)

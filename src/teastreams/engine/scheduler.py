@@ -42,8 +42,10 @@ from teastreams.executors.process import ProcessExecutor, section_order
 from teastreams.executors.thread import Stop, ThreadExecutor
 from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
+from teastreams.runtime.node.branch import BranchBody
 from teastreams.runtime.node.ending import BranchFailed, error_text
-from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures, SectionOutcome
+from teastreams.runtime.node.tracked import snapshot
+from teastreams.runtime.supervision.figures import BranchFigures, ChannelFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor
 
@@ -92,12 +94,12 @@ class Scheduler:
 
     def step(self, step: Step) -> Iterator[RunEvent]:
         """Run one step; `WorkflowFailed`, whose result is the state before the step, when it fails."""
-        before = dict(self.state)
+        before = snapshot(self.state)
         try:
             yield from self._run(step)
         except WorkflowFailed as failed:
             raise WorkflowFailed(failed.primary, failed.collateral, before) from failed.__cause__
-        yield StateChanged(last_node(step), dict(self.state))
+        yield StateChanged(last_node(step), snapshot(self.state))
 
     def after(self, line: Line, index: int) -> int:
         """The index of the step that comes next, `ENTRY` being before the first; the length of the line at its end.
@@ -210,14 +212,22 @@ class Scheduler:
             yield from self._thread.retried
         else:
             results = yield from self._process.events(flows, config)
-        for result in results:
+        for flow, result in zip(flows, results):
             known = self._process.figures.get(result.branch) if strategy != "thread" else None
-            self.nodes[result.branch] = _figures(result, known)
+            self._note(flow, _figures(result, known), strategy)
         return results
 
     def _config(self, edge: Optional[Edge]) -> ParallelConfig:
         """The settings for the branches of an edge."""
         return self.graph.parallel if edge is None else edge.over(self.graph.parallel)
+
+    def _note(self, flow: BranchFlow, whole: NodeFigures, strategy: str) -> None:
+        """Keep the figures of a branch and of all nodes in it."""
+        inner = self._process.branches.pop(flow.node_name, BranchFigures())
+        if strategy == "thread" and isinstance(flow.run, BranchBody):
+            inner = flow.run.figures
+        self.nodes.update(inner.nodes_in(flow.node_name, whole))
+        self.channels.update(inner.channels)
 
     def _join(self, fan_in: str, results: Sequence[ParallelFlowResult], edge: Optional[Edge]) -> Iterator[RunEvent]:
         yield BranchesFinished(fan_in, tuple(results))
@@ -238,20 +248,21 @@ class Scheduler:
     def _nested_body(self, steps: Line, strategy: str) -> Body:
         """The steps of a branch as one function that changes its state in place."""
 
-        def body(state: dict[str, Any]) -> None:
+        def body(state: dict[str, Any], figures: BranchFigures) -> None:
             if strategy == "thread":
                 circuits, stop = self._thread.circuits, self._thread.stop
             else:
                 circuits, stop = self._thread.circuits.inherited(), None
             inner = Scheduler(self.graph, state, self.run_id, nested=True, circuits=circuits, stop=stop)
             inner.services = self.services
+            inner.nodes, inner.channels = figures.nodes, figures.channels
             try:
                 for event in inner.walk(steps):
                     echo(event)
             except WorkflowFailed as failed:
                 raise BranchFailed(failed.primary) from failed
 
-        return body
+        return BranchBody(body)
 
     # -- stream sections ------------------------------------------------------------------------------------
 
@@ -263,6 +274,9 @@ class Scheduler:
         outcome = yield from self._process.supervise(order)
         self.nodes.update(outcome.nodes)
         self.channels.update(outcome.channels)
+        for flow in flows[len(step.members) :]:
+            if flow.node_name in outcome.nodes:
+                self._note(flow, outcome.nodes[flow.node_name], "process")
         if outcome.primary is not None:
             raise WorkflowFailed(outcome.primary, outcome.collateral)
         if step.fan_in is None:

@@ -30,7 +30,7 @@ from teastreams.runtime.fds import Fd
 from teastreams.runtime.interrupts import raise_again
 from teastreams.runtime.preflight import pipe_bytes, preflight
 from teastreams.runtime.supervision.accounts import EXIT_CODE
-from teastreams.runtime.supervision.figures import NodeFigures, SectionOutcome
+from teastreams.runtime.supervision.figures import BranchFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.order import Job, Order
 from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor
@@ -41,9 +41,9 @@ class ProcessExecutor:
 
     `current` is the supervisor at work, for whoever must hand signals back to the host between two events. `errors`
     holds the whole error of each flow that failed last time, causes before consequences; a result carries only its
-    text. `figures` holds what is known of every flow that ran. `progress_seconds` asks for `Progress` events.
-    `own_streams` are the descriptors of the caller that streams bound to "-" stand for. `stepwise`: its events hold a
-    `Waiting` before each wait.
+    text. `figures` holds what is known of every flow that ran, `branches` that of the nodes inside it.
+    `progress_seconds` asks for `Progress` events. `own_streams` are the descriptors of the caller that streams bound
+    to "-" stand for. `stepwise`: its events hold a `Waiting` before each wait.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class ProcessExecutor:
         self.current: Optional[Supervisor] = None
         self.errors: dict[str, NodeError] = {}
         self.figures: dict[str, NodeFigures] = {}
+        self.branches: dict[str, BranchFigures] = {}
         self.progress_seconds: Optional[float] = None
 
     def execute(
@@ -148,6 +149,7 @@ class ProcessExecutor:
                 end.close()
         raise_again(outcome.signal)
         self.figures.update(outcome.nodes)
+        self.branches.update(outcome.branches)
         return outcome
 
     def _prepared(self, order: Order, outside: BoundEnds) -> Order:
@@ -234,6 +236,7 @@ def section_order(
         timeout_seconds=config.streams.timeout if gated else None,
         pipe_bytes=pipe_bytes(plan, config.streams),
         outside=own,
+        result_limit_bytes=config.result_limit,
     )
 
 

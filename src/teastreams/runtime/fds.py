@@ -25,7 +25,8 @@ class Ledger:
     """All open `Fd` of this process. The descriptor table is process-wide, and so must be its book.
 
     `guard` is held while descriptors appear or disappear and during a fork, so that a run in another thread
-    cannot lose a write end into our child. The forking thread owns it on both sides of the fork.
+    cannot lose a write end into our child. The forking thread owns it on both sides of the fork; the child, which never
+    comes back to give it up, makes a new one, or its threads would wait for it for ever.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Ledger:
 
     def close_all_but(self, keep: Iterable[Fd]) -> None:
         """Close every descriptor of ours except `keep`: what a child does first."""
+        self.guard = threading.RLock()
         kept = set(keep)
         for fd in [fd for fd in self.open if fd not in kept]:
             fd.close()

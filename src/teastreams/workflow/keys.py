@@ -69,6 +69,7 @@ PARALLEL = Place(
         "retry",
         "retry_policy",
         "circuit_breaker",
+        "result_limit",
         "streams",
     ),
     {

@@ -47,6 +47,7 @@ def parallel_config(document: Block, positions: dict[str, Position]) -> Parallel
         retry_policy=_retry(parallel, positions),
         circuit_breaker=circuit_of(parallel, positions, "settings.parallel."),
         streams=_stream_settings(parallel, positions),
+        result_limit=parallel.size("result_limit", "1GiB") or default.result_limit,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Callable, Iterable, TypeVar
 
 from teastreams.core.graph import Graph
-from teastreams.core.rules import branches, channels, control, names, outside, reliability, settings
+from teastreams.core.rules import branches, channels, control, names, outside, reliability, settings, strategies
 from teastreams.core.rules.wording import Found
 from teastreams.core.units import control_of
 from teastreams.errors import Problem
@@ -83,7 +83,12 @@ CONTROL = (
 
 BRANCHES = (branches.lost, branches.meeting)
 
-NESTED = (branches.sections_in_threads, branches.interrupts, outside.bound_in_branches)
+NESTED = (
+    branches.sections_in_threads,
+    strategies.processes_in_threads,
+    branches.interrupts,
+    outside.bound_in_branches,
+)
 
 
 def check(graph: Graph) -> tuple[Problem, ...]:

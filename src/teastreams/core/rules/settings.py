@@ -123,6 +123,7 @@ def _settings_values(parallel: ParallelConfig) -> Iterator[Value]:
     yield Value("on_threads", parallel.on_threads, words=ON_THREADS)
     yield Value("max_workers", parallel.max_workers, "count")
     yield Value("timeout_seconds", parallel.timeout_seconds, "seconds")
+    yield Value("result_limit", parallel.result_limit, "count")
     yield Value("streams.buffer_size", streams.buffer_size, "count")
     yield Value("streams.buffer_limit", streams.buffer_limit, "count")
     yield Value("streams.overflow", streams.overflow, words=OVERFLOWS)

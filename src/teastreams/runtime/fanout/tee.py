@@ -18,7 +18,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from teastreams.core.endings import How, SinkEnd
 from teastreams.core.fanout.arithmetic import Fanout
-from teastreams.core.frames import FrameReader, Kind
+from teastreams.core.frames import FrameReader, Kind, Payload
 from teastreams.core.plan import Channel
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.pump import Instruction, Sink, SinkReport, pump
@@ -114,7 +114,7 @@ def dump_sink(sink: SinkReport) -> bytes:
     return json.dumps({**asdict(sink), "end": sink.end.value}).encode()
 
 
-def load_sink(payload: bytes) -> Optional[SinkReport]:
+def load_sink(payload: Payload) -> Optional[SinkReport]:
     """The inverse; None when it is none."""
     try:
         data = json.loads(payload)

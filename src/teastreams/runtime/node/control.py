@@ -16,6 +16,7 @@ from teastreams.core.merge import Update
 from teastreams.core.outcome import Verdict
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd
+from teastreams.runtime.node.pickles import Parcel, load_update
 
 READ_BYTES = 65536
 MESSAGE_LIMIT = 1 << 40
@@ -30,7 +31,7 @@ class Control:
         self._frames = FrameReader({}, MESSAGE_LIMIT)
         self._go = False
         self._verdict: Optional[Verdict] = None
-        self._updates: tuple[bytes, ...] = ()
+        self._updates: tuple[Parcel, ...] = ()
         self.told = False  # a read was answered with the verdict
         self.held = False
 
@@ -61,7 +62,7 @@ class Control:
         """Merge what the upstream nodes returned, once."""
         updates, self._updates = self._updates, ()
         for update in updates:
-            self._on_update(pickle.loads(update))
+            self._on_update(load_update(update))
 
     def receive(self, most_bytes: int = READ_BYTES) -> None:
         """Block for one read of the pipe and take in what it brings."""

@@ -2,12 +2,13 @@
 
 A node may change `state` in place; the changes must then travel back. Sending everything would overwrite what nodes
 upstream changed with stale copies, and comparing everything would cost as much as the state is big. So a value that can
-change in place is fingerprinted (pickled) when it is first looked at, and compared at the end. Values nobody looked at
-cost nothing.
+change in place is fingerprinted when it is first looked at, by a digest of its pickle, which is never held as a whole,
+and compared at the end. Values nobody looked at cost nothing; bytes and other atoms never do.
 """
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from typing import Any, Callable, Iterator, Mapping, Optional
 
@@ -101,14 +102,32 @@ class TrackedState(dict):  # type: ignore[type-arg]  # dict[str, Any] is no base
         return (dict, (list(self.items()),))
 
 
+def snapshot(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A plain dict with the same items, to be kept and not looked into: nothing is fingerprinted for it."""
+    return dict(dict.items(state)) if isinstance(state, TrackedState) else dict(state)
+
+
+class _Digest:
+    """A file for a pickler: what is written leaves only its digest behind."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.write = self._hash.update
+
+    def value(self) -> bytes:
+        return self._hash.digest()
+
+
 def _fingerprint(value: Any) -> Optional[bytes]:
-    """The value as bytes; None where it has no such form: it is then compared by identity only."""
+    """What tells the value from a changed one; None where it has no pickle: it is then compared by identity only."""
     # In this order: cloudpickle would send the classes of __main__ by value, with all that hangs on them.
-    return _dumped(pickle.dumps, value) or _dumped(cloudpickle.dumps, value)
+    return _digested(pickle.Pickler, value) or _digested(cloudpickle.Pickler, value)
 
 
-def _dumped(dumps: Callable[..., bytes], value: Any) -> Optional[bytes]:
+def _digested(pickler: Callable[..., Any], value: Any) -> Optional[bytes]:
+    digest = _Digest()
     try:
-        return dumps(value, protocol=5)
+        pickler(digest, protocol=5).dump(value)
     except Exception:
         return None
+    return digest.value()

@@ -20,16 +20,18 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional
 
 from teastreams.core.endings import ErrorText, How
-from teastreams.core.frames import Kind, frame, header
+from teastreams.core.frames import Kind, Memory, frame, header
+from teastreams.core.graph import DEFAULT_RESULT_BYTES
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, ledger
 from teastreams.runtime.gauges import Gauge
 from teastreams.runtime.lifeline import arm
 from teastreams.runtime.node import stdio
+from teastreams.runtime.node.branch import dump_figures
 from teastreams.runtime.node.control import Control
 from teastreams.runtime.node.ending import Report, classify, error_text
 from teastreams.runtime.node.leftover import wait_for_children
-from teastreams.runtime.node.pickles import Unsendable, dump_update
+from teastreams.runtime.node.pickles import Parcel, Unsendable, dump_update
 from teastreams.runtime.node.tracked import TrackedState
 
 
@@ -52,7 +54,7 @@ class Seat:
     producer: str = ""
     drain_seconds: float = 5.0
     counts_records: bool = False
-    state_limit_bytes: int = 256 * 1024 * 1024
+    result_limit_bytes: int = DEFAULT_RESULT_BYTES
 
     def own(self) -> tuple[Fd, ...]:
         """Every descriptor this worker keeps; it closes all others of ours."""
@@ -76,7 +78,7 @@ class Line:
     def __init__(self, fd: Fd) -> None:
         self._fd = fd
 
-    def send(self, kind: Kind, payload: bytes = b"") -> None:
+    def send(self, kind: Kind, payload: Memory = b"") -> None:
         """Send one frame; a large payload is not copied behind its header."""
         if len(payload) < 4096:
             self._write(frame(kind, payload))
@@ -84,7 +86,15 @@ class Line:
             self._write(header(kind, len(payload)))
             self._write(payload)
 
-    def _write(self, data: bytes) -> None:
+    def update(self, parcel: Parcel) -> None:
+        """What the node returned: its buffers, then the pickle that refers to them. Nothing is copied."""
+        for buffer in parcel.buffers:
+            self.send(Kind.BUFFER, buffer)
+        self._write(header(Kind.UPDATE, sum(map(len, parcel.pieces))))
+        for piece in parcel.pieces:
+            self._write(piece)
+
+    def _write(self, data: Memory) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[calls.table.write(self._fd.number, rest) :]
@@ -208,6 +218,9 @@ def _perform(
         report = _send_update(seat, value, state, report, line)
     if seat.wires.keys() & {1, 2} and report.how is How.RETURNED:
         report = report.having(left_running=not wait_for_children(seat.drain_seconds))
+    figures = dump_figures(body)
+    if figures:
+        line.send(Kind.FIGURES, figures)
     line.report(report)
     return report.exit_code
 
@@ -227,7 +240,7 @@ def _flush(streams: Streams, error: Optional[BaseException]) -> Optional[BaseExc
 
 def _send_update(seat: Seat, value: Any, state: TrackedState, report: Report, line: Line) -> Report:
     try:
-        line.send(Kind.UPDATE, dump_update(value, state, seat.state_limit_bytes))
+        line.update(dump_update(value, state, seat.result_limit_bytes))
         return report
     except Unsendable as refused:
         error = ErrorText(refused.error_type, str(refused))

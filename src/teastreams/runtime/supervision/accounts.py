@@ -6,7 +6,6 @@ comes next; who is to blame is `core.outcome`'s judgement.
 
 from __future__ import annotations
 
-import pickle
 import signal
 from typing import Collection, Mapping, Optional
 
@@ -18,8 +17,9 @@ from teastreams.errors import NodeError
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.pump import SinkReport
 from teastreams.runtime.gauges import Gauge, Gauges, Phase
+from teastreams.runtime.node.branch import load_figures
 from teastreams.runtime.node.ending import current_error_text, error_text
-from teastreams.runtime.node.pickles import load_update
+from teastreams.runtime.node.pickles import Parcel, load_update, pickled
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.order import Order
@@ -78,7 +78,7 @@ class Accounts:
         self._phases[child.name] = child.report.phase
         if child.report.how is How.RETURNED and child.update is not None:
             try:
-                self._updates[child.name] = load_update(child.update)
+                self._load(child, child.update)
             except (Exception, SystemExit):  # loading runs what the node's objects say, and they may say exit
                 return self._bad_update(child, order, current_error_text())
         return child.report.ending(order, child.exit_code)
@@ -100,11 +100,17 @@ class Accounts:
             primary=primary,
             collateral=tuple(collateral),
             signal=stopped_by,
+            branches={n: load_figures(child.figures) for n, child in children.items() if child.figures},
         )
 
     def close(self) -> None:
         """Give the gauges' page back; figures have been copied."""
         self._gauges.close()
+
+    def _load(self, child: Child, parcel: Parcel) -> None:
+        self._updates[child.name] = load_update(parcel)
+        if not self._order.plan.outputs.get(child.name):
+            child.update = None  # nobody downstream is to be told: a large one is not kept twice
 
     # -- endings --------------------------------------------------------------------------------------------
 
@@ -137,7 +143,7 @@ class Accounts:
         if exit_code not in ok_exit_codes:
             return Ending(How.RAISED, order, exit_code, broken=child.broken)
         self._updates[child.name] = Update({"exit_code": exit_code})
-        child.update = pickle.dumps(self._updates[child.name], protocol=5)
+        child.update = pickled(self._updates[child.name])
         return Ending(How.RETURNED, order, exit_code, broken=child.broken, left_running=child.left_running)
 
     def _bad_update(self, child: Child, order: int, text: ErrorText) -> Ending:

@@ -13,20 +13,24 @@ import select
 import signal
 from collections import deque
 from contextlib import suppress
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
-from teastreams.core.frames import FrameError, FrameReader, Kind, frame
+from teastreams.core.frames import FrameError, FrameReader, Kind, Payload, header
+from teastreams.core.graph import DEFAULT_RESULT_BYTES
 from teastreams.core.lifecycle import LIVE, State
 from teastreams.runtime import calls
 from teastreams.runtime.exits import ExitWatch
-from teastreams.runtime.fds import Fd, adopt
+from teastreams.runtime.fds import Fd, adopt, resize
 from teastreams.runtime.fork import STATUS_LOST, Usage, WorkerProcess
 from teastreams.runtime.loop import Loop
+from teastreams.runtime.node.branch import LIMIT_BYTES as FIGURES_LIMIT
 from teastreams.runtime.node.ending import Report, report_from
+from teastreams.runtime.node.pickles import Parcel
 from teastreams.runtime.node.stdio import has_ended
 
 READ_BYTES = 1 << 18
 FRAME_LIMIT = 1 << 20
+LONG_PIPE_BYTES = 1 << 20
 TAIL_LINES = 20
 LINE_LIMIT = 1 << 16
 STREAM_NAMES = {1: "stdout", 2: "stderr"}
@@ -90,12 +94,17 @@ class Child:
         self.usage: Optional[Usage] = None
         self.kernel_bytes: Optional[tuple[int, int]] = None
         self.report: Optional[Report] = None
-        self.update: Optional[bytes] = None
+        self.update: Optional[Parcel] = None
+        self.figures: Payload = b""
         self.stop_reason = ""
         self.timed_out = False
         self.started_at = self.finished_at = calls.table.monotonic()
-        self._frames = FrameReader({Kind.UPDATE: 1 << 40}, FRAME_LIMIT)
-        self._outbox = bytearray()
+        self._limits = {Kind.FIGURES: FIGURES_LIMIT}
+        self._buffers: list[Payload] = []
+        self._wide = False
+        self._frames = FrameReader(self._limits, FRAME_LIMIT)
+        self._outbox: deque[memoryview] = deque()
+        self.limit_result(DEFAULT_RESULT_BYTES)
 
     @property
     def live(self) -> bool:
@@ -112,7 +121,21 @@ class Child:
         """How long it ran."""
         return self.finished_at - self.started_at
 
-    def watch(self, on_frame: Callable[[Kind, bytes], None], on_drained: Callable[[], None]) -> None:
+    def limit_result(self, limit_bytes: int) -> None:
+        """The most that it may send back as its update."""
+        self._limits.update({Kind.UPDATE: limit_bytes, Kind.BUFFER: limit_bytes})
+
+    def take_buffer(self, buffer: Payload) -> None:
+        """A part of its update: the whole of it stays within the limit."""
+        self._buffers.append(buffer)
+        self.limit_result(self._limits[Kind.BUFFER] - len(buffer))
+
+    def take_update(self, pickle: Payload) -> None:
+        """The last part of its update."""
+        self.update = Parcel((pickle,), tuple(self._buffers))
+        self._buffers.clear()
+
+    def watch(self, on_frame: Callable[[Kind, Payload], None], on_drained: Callable[[], None]) -> None:
         """Read everything it says."""
         self._on_drained = on_drained
         self._loop.watch(self.result, select.POLLIN, lambda _events: self._read_result(on_frame, on_drained))
@@ -122,7 +145,7 @@ class Child:
     def send(self, kind: Kind, payload: bytes = b"") -> None:
         """Say something to it; what its pipe does not take now is sent later."""
         if self.control:
-            self._outbox += frame(kind, payload)
+            self._outbox += (memoryview(part) for part in (header(kind, len(payload)), payload) if part)
             self._flush()
 
     def signal(self, number: int) -> None:
@@ -181,17 +204,28 @@ class Child:
             self.process.close()
             self.process = None
 
-    def _read_result(self, on_frame: Callable[[Kind, bytes], None], on_drained: Callable[[], None]) -> None:
-        data = self._read(self.result)
-        if data is None:
-            return
+    def _read_result(self, on_frame: Callable[[Kind, Payload], None], on_drained: Callable[[], None]) -> None:
         try:
-            for kind, payload in self._frames.feed(data):
+            for kind, payload in self._frames_now():
                 on_frame(kind, payload)
-        except FrameError:
-            data = b""  # whoever writes this is no worker of ours any more; its exit will tell
-        if not data:
+        except (FrameError, EOFError):  # who writes no frames is no worker of ours any more; its exit will tell
             self._shut(self.result, on_drained)
+
+    def _frames_now(self) -> Iterator[tuple[Kind, Payload]]:
+        """What one read of the result pipe completes; EOFError at its end. A long payload is read where it stays."""
+        room = self._frames.room
+        if room is None:
+            data = self._read(self.result)
+            frames = self._frames.feed(data or b"")
+            ended = data == b""
+        else:
+            self._widen()
+            count = self._read_into(room)
+            frames = self._frames.filled(count or 0)
+            ended = count == 0
+        if ended:
+            raise EOFError
+        yield from frames
 
     def _log_reader(self, log: Log, on_drained: Callable[[], None]) -> Callable[[int], None]:
         def read(_events: int) -> None:
@@ -211,6 +245,19 @@ class Child:
         except BlockingIOError:
             return None
 
+    def _widen(self) -> None:
+        """Once a long payload is under way: a quarter less time for 256 MiB, measured. The kernel may refuse."""
+        if not self._wide:
+            self._wide = True
+            resize(self.result, LONG_PIPE_BYTES)
+
+    def _read_into(self, room: memoryview) -> Optional[int]:
+        """The number of bytes read, 0 at the end, None when there is nothing now."""
+        try:
+            return calls.table.readv(self.result.number, [room])
+        except BlockingIOError:
+            return None
+
     def _shut(self, fd: Fd, on_drained: Callable[[], None]) -> None:
         self._loop.unwatch(fd)
         fd.close()
@@ -220,13 +267,15 @@ class Child:
     def _flush(self) -> None:
         while self._outbox:
             try:
-                count = calls.table.write(self.control.number, self._outbox)
+                count = calls.table.write(self.control.number, self._outbox[0])
             except BlockingIOError:
                 self._loop.watch(self.control, select.POLLOUT, lambda _events: self._flush())
                 return
             except OSError:  # it has gone; its exit will tell how
                 break
-            del self._outbox[:count]
+            rest = self._outbox.popleft()[count:]
+            if rest:
+                self._outbox.appendleft(rest)
         self._outbox.clear()
         self._loop.unwatch(self.control)
 
@@ -241,7 +290,7 @@ def _other_side(witness: Fd) -> Optional[Fd]:
         return None
 
 
-def parse_report(payload: bytes) -> Optional[Report]:
+def parse_report(payload: Payload) -> Optional[Report]:
     """The report of a worker, or None when it is none."""
     try:
         return report_from(json.loads(payload))

@@ -5,7 +5,7 @@ No descriptor, no process, nothing to close: it can be pickled, printed and kept
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Mapping, Optional
 
 from teastreams.core.merge import Update
@@ -73,11 +73,37 @@ class ChannelFigures:
 
 
 @dataclass(frozen=True)
+class BranchFigures:
+    """What is known of the nodes inside one branch of several, and of their channels."""
+
+    nodes: dict[str, NodeFigures] = field(default_factory=dict)
+    channels: dict[str, ChannelFigures] = field(default_factory=dict)
+
+    def nodes_in(self, branch: str, whole: NodeFigures) -> dict[str, NodeFigures]:
+        """The figures of every node, where `whole` are those of the branch.
+
+        Processor time, memory and output are known of the whole only, and stand with the node that the branch is
+        named after. A branch of a single node has the figures of the whole.
+        """
+        own = self.nodes.get(branch)
+        if own is None or len(self.nodes) == 1:
+            return {**self.nodes, branch: whole}
+        first = replace(
+            own,
+            exit_code=whole.exit_code if whole.status is own.status else own.exit_code,
+            output_tail=whole.output_tail,
+            cpu_seconds=whole.cpu_seconds,
+            peak_memory_bytes=whole.peak_memory_bytes,
+        )
+        return {**self.nodes, branch: first}
+
+
+@dataclass(frozen=True)
 class SectionOutcome:
     """The end of a section: updates of the nodes that ended well in topological order, figures, and the blame.
 
     `primary` is the cause when it failed, `collateral` the consequences; `signal` is set when it was stopped from
-    outside.
+    outside. `branches` holds the figures inside each worker that ran a branch.
     """
 
     updates: Mapping[str, Update]
@@ -87,3 +113,4 @@ class SectionOutcome:
     primary: Optional[NodeError] = None
     collateral: tuple[NodeError, ...] = ()
     signal: Optional[int] = None
+    branches: Mapping[str, BranchFigures] = field(default_factory=dict)

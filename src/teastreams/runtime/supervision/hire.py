@@ -68,6 +68,7 @@ class Hire:
         control, control_end = pipes.from_us(f"control of {name}")
         lifeline, lifeline_end = pipes.from_us(f"lifeline of {name}")
         child = Child(name, self._loop, result, control, lifeline, self._order.program_of(name) is not None)
+        child.limit_result(self._order.result_limit_bytes)
         logs = {} if worker.fanout_of else self._logs(worker, child, pipes)
         ends = self._take_ends(worker, pipes)
         if child.program:
@@ -86,6 +87,7 @@ class Hire:
             producer=self._order.plan.producer_of(name),
             drain_seconds=self._order.settings.drain_seconds,
             counts_records=self._order.progress_seconds is not None,
+            result_limit_bytes=self._order.result_limit_bytes,
         )
 
     def _logs(self, worker: Worker, child: Child, pipes: _Pipes) -> dict[int, Fd]:

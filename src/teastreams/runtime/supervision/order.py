@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Union
 
-from teastreams.core.graph import StreamSettings
+from teastreams.core.graph import DEFAULT_RESULT_BYTES, StreamSettings
 from teastreams.core.plan import SectionPlan
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.node.program import Program
@@ -32,7 +32,7 @@ class Order:
     `gated`: nobody runs before everybody is ready (a stream section); otherwise at most `max_at_once` workers live
     at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default.
     `progress_seconds` asks for a `Progress` event that often and for records to be counted; None for neither. `outside`
-    holds what the caller feeds and reads.
+    holds what the caller feeds and reads. `result_limit_bytes` is the most that one worker may send back.
     """
 
     plan: SectionPlan
@@ -47,6 +47,7 @@ class Order:
     spill_directory: Optional[str] = None
     progress_seconds: Optional[float] = None
     outside: Outside = field(default_factory=Outside)
+    result_limit_bytes: int = DEFAULT_RESULT_BYTES
 
     def program_of(self, worker: str) -> Optional[Program]:
         """The program that this worker becomes; None for Python code and for fan-out workers."""

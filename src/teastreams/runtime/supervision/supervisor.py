@@ -26,7 +26,7 @@ from teastreams.core.events import (
     Waiting,
     Warned,
 )
-from teastreams.core.frames import Kind
+from teastreams.core.frames import Kind, Payload
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import WELL, Judge
 from teastreams.runtime import calls
@@ -148,12 +148,16 @@ class Supervisor:
 
     # -- what workers say -----------------------------------------------------------------------------------
 
-    def _on_frame(self, child: Child, kind: Kind, payload: bytes) -> None:
+    def _on_frame(self, child: Child, kind: Kind, payload: Payload) -> None:
         if kind is Kind.READY:
             self._feed(child, Event.SAID_READY)
             self._open_gate()
         elif kind is Kind.UPDATE:
-            child.update = payload
+            child.take_update(payload)
+        elif kind is Kind.BUFFER:
+            child.take_buffer(payload)
+        elif kind is Kind.FIGURES:
+            child.figures = payload
         elif kind is Kind.REPORT:
             child.report = child.report or parse_report(payload)
             if child.report is not None and child.report.left_early:

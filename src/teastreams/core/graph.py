@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional
 
 from teastreams.core.policies import CircuitBreakerConfig, RetryPolicy
+from teastreams.core.state.schema import StateSchema
 from teastreams.errors import Position
 
 START = "__start__"
@@ -162,7 +163,8 @@ class Node:
 class Edge:
     """One edge: from `source` to one target, or to several when it is parallel.
 
-    `strategy` overrides the settings for this edge. `fan_in` names the node where the branches join.
+    `strategy` overrides the settings for this edge. `fan_in` names the node where the branches join. With `merges`
+    nobody wrote it: it follows from the edges (`core.joins`), may be END, and the branches' changes join the state.
     """
 
     source: str
@@ -173,6 +175,7 @@ class Edge:
     fan_in: Optional[str] = None
     where: Optional[Position] = None
     positions: Mapping[str, Position] = field(default_factory=dict)
+    merges: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ class Graph:
 
     `strategy_given` says whether the settings named a strategy at all: in Python `streams=` is the opt-in and
     implies process, in YAML a thread strategy with streams is a mistake to report. `fed` names the channels that
-    the caller writes instead of a node, `opened` those that the caller reads and no node has to.
+    the caller writes instead of a node, `opened` those that the caller reads and no node has to. `schema` is what was
+    declared of the state.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -195,6 +199,7 @@ class Graph:
     positions: Mapping[str, Position] = field(default_factory=dict)
     fed: frozenset[str] = frozenset()
     opened: frozenset[str] = frozenset()
+    schema: StateSchema = field(default_factory=StateSchema)
 
     def node(self, name: str) -> Node:
         """The node of that name; KeyError if there is none."""

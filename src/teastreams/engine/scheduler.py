@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence, Union
 
 from teastreams.core.events import (
     BranchesFinished,
@@ -24,13 +24,24 @@ from teastreams.core.events import (
     Warned,
 )
 from teastreams.core.flow import Branch, Call, Flow, Fork, Section, Step
-from teastreams.core.graph import Graph
+from teastreams.core.graph import END, START, Graph
 from teastreams.core.language.templates import TemplateError
-from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
+from teastreams.core.merge import (
+    ParallelFlowResult,
+    ParallelResults,
+    Update,
+    as_parts,
+    composed,
+    merged,
+    only,
+    returned,
+)
 from teastreams.core.outcome import Status
 from teastreams.core.plan import SectionPlan
+from teastreams.core.state.reducers import Reducers
 from teastreams.engine.calling import Context, body_of
 from teastreams.engine.filling import filled_program, filled_streams
+from teastreams.engine.joining import join, refuse_conflicts, refuse_initial
 from teastreams.errors import NodeError, WorkflowFailed
 from teastreams.executors.flows import BranchFlow
 from teastreams.executors.process import ProcessExecutor, section_order
@@ -38,6 +49,7 @@ from teastreams.executors.thread import ThreadExecutor
 from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.node.ending import BranchFailed, error_text
+from teastreams.runtime.node.tracked import TrackedState
 from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor
@@ -70,6 +82,7 @@ class Scheduler:
         self.waiting: dict[str, ParallelResults] = {}
         self._process = ProcessExecutor(own_streams, stepwise)
         self._thread = ThreadExecutor()
+        self._begun = False
 
     def report_progress(self, every_seconds: Optional[float]) -> None:
         """Ask for `Progress` events of everything that runs in workers; None for none."""
@@ -79,6 +92,9 @@ class Scheduler:
         """Run one step; `WorkflowFailed`, whose result is the state before the step, when it fails."""
         before = dict(self.state)
         try:
+            if not (self._nested or self._begun):
+                refuse_initial(self.graph.schema, self.state, START)
+            self._begun = True
             yield from self._run(step)
         except WorkflowFailed as failed:
             raise WorkflowFailed(failed.primary, failed.collateral, before) from failed.__cause__
@@ -130,8 +146,17 @@ class Scheduler:
             if isinstance(error, SystemExit) and self._nested:
                 raise  # the exit code of a branch is that of its worker
             return _node_error(name, error)
-        if value is not None:
-            apply(self.state, value if isinstance(value, Update) else Update(returned(value)))
+        return self._take(name, value)
+
+    def _take(self, name: str, value: Any) -> Optional[NodeError]:
+        """Merge what a plain node returned; why it was refused, if it was."""
+        own = value is None or value is self.state
+        update = Update() if own else value if isinstance(value, Update) else Update(returned(value))
+        schema = self.graph.schema
+        try:
+            join(schema, self.state, {name: as_parts(update, self.state, schema.reducers)}, in_place=True)
+        except WorkflowFailed as refused:
+            return refused.primary
         return None
 
     def _body(self, name: str) -> Body:
@@ -143,9 +168,21 @@ class Scheduler:
     # -- fan-outs -------------------------------------------------------------------------------------------
 
     def _fork(self, step: Fork) -> Iterator[RunEvent]:
-        flows = [self._branch_flow(branch, self.state) for branch in step.branches]
+        collects = step.edge.merges or bool(self.graph.schema.reducers)
+        flows = [self._branch_flow(branch, self.state, collects) for branch in step.branches]
         results = yield from self._run_branches(flows, step.strategy)
         yield from self._join(step.fan_in, results)
+        known = self._thread.updates if step.strategy == "thread" else self._process.updates
+        self._merge({branch.target: [known[branch.target]] for branch in step.branches if branch.target in known}, step)
+
+    def _merge(self, changed: Mapping[str, Sequence[Update]], step: Union[Fork, Section]) -> None:
+        """What branches changed joins the state: every key without a written fan-in, else those with a reducer."""
+        reducers = self.graph.schema.reducers
+        updates = {name: composed(each, reducers) for name, each in changed.items()}
+        if step.edge is None or not step.edge.merges:
+            updates = {name: only(update, reducers) for name, update in updates.items()}
+        refuse_conflicts(updates)
+        join(self.graph.schema, self.state, updates)
 
     def _run_branches(
         self, flows: Sequence[BranchFlow], strategy: str
@@ -170,22 +207,30 @@ class Scheduler:
             told = [error for name, error in known.items() if name in failed]
             told += [_branch_error(result) for name, result in failed.items() if name not in known]
             raise WorkflowFailed(told[0], told[1:])
-        self.waiting[fan_in] = ParallelResults(results)
+        if fan_in != END:
+            self.waiting[fan_in] = ParallelResults(results)
 
-    def _branch_flow(self, branch: Branch, state: Mapping[str, Any]) -> BranchFlow:
-        return BranchFlow(branch.target, self._nested_body(branch.steps), state, timeout_seconds=None)
+    def _branch_flow(self, branch: Branch, state: Mapping[str, Any], collects: bool = False) -> BranchFlow:
+        body = self._nested_body(branch.steps, collects)
+        return BranchFlow(branch.target, body, state, reducers=self.graph.schema.reducers)
 
-    def _nested_body(self, steps: Flow) -> Body:
-        """The steps of a branch as one function that changes its state in place."""
+    def _nested_body(self, steps: Flow, collects: bool) -> Body:
+        """The steps of a branch as one function that changes its state in place.
 
-        def body(state: dict[str, Any]) -> None:
-            inner = Scheduler(self.graph, state, self.run_id, nested=True)
+        With `collects` it returns what it changed, where the state does not keep track of that already.
+        """
+        reducers = self.graph.schema.reducers
+
+        def body(state: dict[str, Any]) -> Optional[Update]:
+            tracked = TrackedState(state, reducers) if collects and not isinstance(state, TrackedState) else None
+            inner = Scheduler(self.graph, state if tracked is None else tracked, self.run_id, nested=True)
             try:
                 for step in steps:
                     for event in inner.step(step):
                         echo(event)
             except WorkflowFailed as failed:
                 raise BranchFailed(failed.primary) from failed
+            return None if tracked is None else tracked.difference()
 
         return body
 
@@ -202,8 +247,9 @@ class Scheduler:
         if outcome.primary is not None:
             raise WorkflowFailed(outcome.primary, outcome.collateral)
         if step.fan_in is None:
-            for update in outcome.updates.values():
-                apply(self.state, update)
+            keyed = {name: only(update, self.graph.schema.reducers) for name, update in outcome.updates.items()}
+            refuse_conflicts(keyed, order.plan.upstream)
+            join(self.graph.schema, self.state, outcome.updates)
         else:
             yield from self._join_section(step, outcome, order.plan)
 
@@ -216,23 +262,29 @@ class Scheduler:
         except TemplateError as error:
             failed = NodeError(name, "start", f"{error}; {error.fix}", error_type="TemplateError")
             raise WorkflowFailed(failed) from None
-        return BranchFlow(name, body, self.state, streams, node.timeout_seconds)
+        return BranchFlow(name, body, self.state, streams, node.timeout_seconds, self.graph.schema.reducers)
 
     def _join_section(self, step: Section, outcome: SectionOutcome, plan: SectionPlan) -> Iterator[RunEvent]:
         """Branches keep their own updates; what belongs to no branch (the producer) joins the state."""
         targets = [branch.target for branch in step.branches]
         owners = _owners(plan, targets)
         entry = dict(self.state)
-        for name, update in outcome.updates.items():
-            if name not in owners:
-                apply(self.state, update)
-        results = [_member_result(target, entry, outcome, plan, owners) for target in targets]
+        join(self.graph.schema, self.state, {n: each for n, each in outcome.updates.items() if n not in owners})
+        reducers = self.graph.schema.reducers
+        results = [_member_result(target, entry, outcome, plan, owners, reducers) for target in targets]
+        changed = {
+            target: [each for name, each in outcome.updates.items() if owners.get(name) == target]
+            for target in targets
+        }
         tails = {branch.target: branch for branch in step.branches if branch.target in step.members and branch.steps}
         if tails:
             flows = [self._branch_flow(tails[r.branch], r.state) for r in results if r.branch in tails]
             ended = {result.branch: result for result in (yield from self._run_branches(flows, "process"))}
             results = [ended.get(result.branch, result) for result in results]
+            for name, update in self._process.updates.items():
+                changed[name].append(update)
         yield from self._join(step.fan_in or "", results)
+        self._merge(changed, step)
 
 
 def last_node(step: Step) -> str:
@@ -261,14 +313,19 @@ def _owners(plan: SectionPlan, targets: Sequence[str]) -> dict[str, str]:
 
 
 def _member_result(
-    target: str, entry: Mapping[str, Any], outcome: SectionOutcome, plan: SectionPlan, owners: Mapping[str, str]
+    target: str,
+    entry: Mapping[str, Any],
+    outcome: SectionOutcome,
+    plan: SectionPlan,
+    owners: Mapping[str, str],
+    reducers: Reducers,
 ) -> ParallelFlowResult:
     """A branch's state: that at section entry, with what its upstream and its own nodes returned."""
     seen = [name for name in plan.nodes if name in plan.upstream[target] or owners.get(name) == target]
     figures = outcome.nodes[target]
     return ParallelFlowResult(
         branch=target,
-        state=merged(entry, [outcome.updates[name] for name in seen if name in outcome.updates]),
+        state=merged(entry, [outcome.updates[name] for name in seen if name in outcome.updates], reducers),
         timing_ms=figures.seconds * 1000,
         exit_code=figures.exit_code,
     )

@@ -21,6 +21,7 @@ from teastreams.core.endings import ErrorText
 from teastreams.core.graph import ParallelConfig
 from teastreams.core.merge import ParallelFlowResult, Update, merged, returned
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig
+from teastreams.core.state.reducers import Reducers
 from teastreams.errors import NodeError, Problem, WorkflowError
 from teastreams.executors.flows import BranchFlow, branch_flow
 from teastreams.runtime.completions import Completions, completions
@@ -36,7 +37,7 @@ class ThreadExecutor:
     `max_workers` threads at most; None leaves it to the config, and there None is one thread per branch. `sleep` waits
     so many seconds between attempts (None: ends early when the run is stopped), `clock` gives monotonic seconds, `dice`
     a number in [0, 1) for the jitter. `errors` holds the whole error of each branch that failed last time, the earliest
-    first; a result carries only its text.
+    first; a result carries only its text. `updates` holds what each branch that returned an `Update` changed.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ThreadExecutor:
         self._sleep, self._clock, self._dice = sleep, clock, dice
         self._circuits = Circuits()
         self.errors: dict[str, NodeError] = {}
+        self.updates: dict[str, Update] = {}
 
     def execute(
         self,
@@ -72,8 +74,9 @@ class ThreadExecutor:
             return []
         config = config or ParallelConfig()
         stop = _Stop()
-        self.errors = {}
-        run = _Run(config, self._sleep or stop.wait, self._clock, self._dice, self._circuits, stop, self.errors)
+        self.errors, self.updates = {}, {}
+        told = (self.errors, self.updates)
+        run = _Run(config, self._sleep or stop.wait, self._clock, self._dice, self._circuits, stop, *told)
         size = self._max_workers or config.max_workers or len(branches)
         # After a Ctrl-C nothing new starts; what runs is waited for, unless there is a second one.
         with completions(lambda: stop.by("the caller")) as ended:
@@ -150,6 +153,7 @@ class _Run:
     circuits: Circuits
     stop: _Stop
     errors: dict[str, NodeError]
+    updates: dict[str, Update]
 
     def result_of(self, branch: BranchFlow) -> ParallelFlowResult:
         """Run one branch to its end, with all its attempts."""
@@ -175,7 +179,7 @@ class _Run:
         attempt = 0
         while True:
             attempt += 1
-            result, error = _attempt(branch, self.config.include_traceback)
+            result, error = _attempt(branch, self.config.include_traceback, self.updates)
             self._remember(branch.node_name, error)
             names = error.names if error is not None else ()
             self.circuits.report(branch.node_name, result.success, self.clock())
@@ -208,13 +212,18 @@ class _Run:
         return self.stop.who is None
 
 
-def _attempt(branch: BranchFlow, include_traceback: bool) -> tuple[ParallelFlowResult, Optional[ErrorText]]:
+def _attempt(
+    branch: BranchFlow, include_traceback: bool, updates: dict[str, Update]
+) -> tuple[ParallelFlowResult, Optional[ErrorText]]:
     """Call the branch once on its own copy of the state; the result, and the error if there was one."""
     own = _own_copy(branch.state)
     try:
         if not callable(branch.run):
             raise TypeError("a program needs a process of its own; use the process strategy")
-        state = _state_after(branch.run(own), own)
+        value = branch.run(own)
+        if isinstance(value, Update):
+            updates[branch.node_name] = value
+        state = _state_after(value, own, branch.reducers)
     # Not only Exception: sys.exit() in a branch ends the branch. A real Ctrl-C arrives in the main thread, never here.
     except BaseException as raised:
         error = error_text(raised)
@@ -223,11 +232,11 @@ def _attempt(branch: BranchFlow, include_traceback: bool) -> tuple[ParallelFlowR
     return ParallelFlowResult(branch.node_name, state=state), None
 
 
-def _state_after(value: Any, own: dict[str, Any]) -> dict[str, Any]:
+def _state_after(value: Any, own: dict[str, Any], reducers: Reducers) -> dict[str, Any]:
     """What the branch did to its copy, and what it returned on top."""
     if value is None:
         return dict(own)
-    return merged(own, [value if isinstance(value, Update) else Update(returned(value))])
+    return merged(own, [value if isinstance(value, Update) else Update(returned(value))], reducers)
 
 
 def _own_copy(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,7 +290,7 @@ def _whole_error(branch: str, error: ErrorText) -> NodeError:
     """Of a branch of several nodes, the one is named in which it was raised."""
     return NodeError(
         error.node or branch,
-        "run",
+        error.phase,
         error.message,
         error_type=error.type,
         traceback=error.traceback,

@@ -15,6 +15,8 @@ from teastreams.core.graph import END, START, Command, Edge, Graph, Node, Parall
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
 from teastreams.engine.declaring.declarations import Streams, command_value, streams_config
+from teastreams.engine.declaring.schema import Declared, Reduced
+from teastreams.engine.declaring.schema import state_schema as schema_of
 from teastreams.engine.live.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
@@ -22,18 +24,29 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class StateGraph:
-    """Nodes and edges as they are declared. `state_schema` documents the state's keys; it is not enforced."""
+    """Nodes and edges as they are declared, and the keys of the state.
+
+    `state_schema` maps keys to types (`list[str]`, `Optional[int]`, or the names of a document), or is a class with
+    annotations, such as a TypedDict. With `enforce` the initial state and every update are checked against it; else it
+    documents. `reducers` maps keys to functions `(current, returned) -> new`, or to "append", "add", "merge" or "replace";
+    `Annotated[list, "append"]` in the schema says the same. WorkflowError for what is neither type nor reducer.
+    """
 
     def __init__(
         self,
-        state_schema: Optional[Mapping[str, Any]] = None,
+        state_schema: Optional[Declared] = None,
         *,
         parallel_config: Optional[ParallelConfig] = None,
         name: str = "",
+        enforce: bool = False,
+        reducers: Optional[Reduced] = None,
     ) -> None:
-        self.state_schema = dict(state_schema or {})
+        self.state_schema = state_schema or {}
         self.graph = Graph(
-            parallel=parallel_config or ParallelConfig(), name=name, strategy_given=parallel_config is not None
+            parallel=parallel_config or ParallelConfig(),
+            name=name,
+            strategy_given=parallel_config is not None,
+            schema=schema_of(state_schema, reducers, enforce),
         )
 
     @classmethod
@@ -121,7 +134,11 @@ class StateGraph:
         strategy: Optional[str] = None,
         stream_mode: str = "direct",
     ) -> StateGraph:
-        """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`."""
+        """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`.
+
+        Without a `fan_in` plain branches join where the edges lead all of them, or at the end, and what they changed is
+        merged into the state: a key that two of them changed needs a reducer.
+        """
         return self._add(Edge(source, tuple(targets), True, strategy, stream_mode, fan_in))
 
     def set_entry_point(self, node: str) -> StateGraph:

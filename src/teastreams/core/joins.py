@@ -1,8 +1,8 @@
 """Parallel edges without a `fan_in` -> the same with the join that follows from the edges.
 
-Where all branches of plain nodes come to one common node, that is where they join; where all of them just end, they join
-at the end of the workflow. Such an edge `merges`: what its branches changed goes into the state. Any other edge stays as
-it is; the rules then say what it lacks. Works on every declaration, also on a wrong one, and is idempotent.
+Where all branches of plain nodes come to one common node, that is where they join; where all of them just end, they
+join at the end of the workflow. Such an edge `merges`: what its branches changed goes into the state. Any other edge
+stays as it is; the rules then say what it lacks. Works on every declaration, also on a wrong one, and is idempotent.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class Conflict:
     def __str__(self) -> str:
         one, other = self.found
         return (
-            f"the branches {self.first!r} and {self.second!r} both changed the key {self.key!r}: to {one} and to {other}; "
-            f"declare a reducer for it in `state_schema`, which holds for returned values, or join at a fan_in"
+            f"the branches {self.first!r} and {self.second!r} both changed the key {self.key!r}: to {one} and to "
+            f"{other}; declare a reducer for it in `state_schema`, which holds for returned values, or join at a fan_in"
         )
 
 

@@ -52,7 +52,7 @@ def _refusals(
     schema: StateSchema, state: dict[str, Any], updates: Mapping[str, Update], in_place: bool
 ) -> list[NodeError]:
     """What is wrong with each update, tried on a copy."""
-    tried = {key: value for key, value in dict.items(state)}
+    tried = dict(dict.items(state))  # not dict(state): that would be a look at every value of a tracked state
     refused = []
     for node, update in updates.items():
         try:

@@ -40,9 +40,9 @@ class ProcessExecutor:
 
     `current` is the supervisor at work, for whoever must hand signals back to the host between two events. `errors`
     holds the whole error of each flow that failed last time, causes before consequences; a result carries only its
-    text. `figures` holds what is known of every flow that ran, `updates` what each changed last time. `progress_seconds` asks for `Progress` events.
-    `own_streams` are the descriptors of the caller that streams bound to "-" stand for. `stepwise`: its events hold a
-    `Waiting` before each wait.
+    text. `figures` holds what is known of every flow that ran, `updates` what each changed last time.
+    `progress_seconds` asks for `Progress` events. `own_streams` are the descriptors of the caller that streams bound
+    to "-" stand for. `stepwise`: its events hold a `Waiting` before each wait.
     """
 
     def __init__(self, own_streams: Mapping[str, int] = OWN_STREAMS, stepwise: bool = False) -> None:

@@ -40,9 +40,14 @@ DOCUMENT = Place(
     },
 )
 
+# Its mapping has keys of the user's own, so it is no kind of mapping of the schema for editors.
+STATE_KEY = Place("a key of `state_schema`", ("type", "reducer", "description"))
+
+STATE_SETTINGS = Place("settings.state", ("enforce",))
+
 SETTINGS = Place(
     "settings",
-    ("parallel",),
+    ("parallel", "state"),
     {
         "llm": _NO_MODEL,
         "memory": _NO_MODEL,
@@ -188,6 +193,7 @@ CONFIG = Place(
 PLACES = (
     DOCUMENT,
     SETTINGS,
+    STATE_SETTINGS,
     PARALLEL,
     STREAMS_SETTINGS,
     NODE,

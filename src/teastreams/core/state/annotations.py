@@ -7,17 +7,28 @@ class, what `typing` makes of classes, or the name that a document would use. `A
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Mapping, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Mapping,
+    Optional,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from teastreams.core.state import reducers as named
 from teastreams.core.state.reducers import Reducer
 from teastreams.core.state.types import ANY, FLOAT, NAMED, NULL, Type, UnknownType, one_of, type_named
 
-_FIX = "give a class, a generic such as list[int], or a name such as \"list[int]\""
+_FIX = 'give a class, a generic such as list[int], or a name such as "list[int]"'
 
 
 def annotated_keys(schema: Union[Mapping[str, Any], type]) -> Mapping[str, Any]:
-    """The annotation of each key. UnknownType when the schema is neither a mapping nor a class, or names what is not."""
+    """The annotation of each key. UnknownType when the schema is neither a mapping nor a class, or cannot be read."""
     if isinstance(schema, Mapping):
         return schema
     if not isinstance(schema, type):
@@ -31,22 +42,24 @@ def annotated_keys(schema: Union[Mapping[str, Any], type]) -> Mapping[str, Any]:
 
 def type_of(annotation: Any) -> Type:
     """The type that an annotation stands for. UnknownType if it stands for none that can be checked."""
-    if isinstance(annotation, str):
-        return type_named(annotation)
-    if annotation in (Any, object) or isinstance(annotation, TypeVar):
-        return ANY
-    if annotation in (None, type(None)):
-        return NULL
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated or _says_only_presence(origin):
         return type_of(arguments[0])
+    if hasattr(annotation, "__supertype__"):  # typing.NewType
+        return type_of(annotation.__supertype__)
     if origin is Union or _name(origin) == "UnionType":
         return one_of(type_of(each) for each in arguments)
     if origin is Literal:
         return Type(f"one of {', '.join(map(repr, arguments))}", literals=arguments)
-    if hasattr(annotation, "__supertype__"):  # typing.NewType
-        return type_of(annotation.__supertype__)
-    return _of_class(annotation, origin if isinstance(origin, type) else annotation, arguments)
+    return _simple(annotation) or _of_class(annotation, origin if isinstance(origin, type) else annotation, arguments)
+
+
+def _simple(annotation: Any) -> Optional[Type]:
+    if isinstance(annotation, str):
+        return type_named(annotation)
+    if annotation in (Any, object) or isinstance(annotation, TypeVar):
+        return ANY
+    return NULL if annotation in (None, type(None)) else None
 
 
 def reducer_of(annotation: Any) -> Optional[Reducer]:

@@ -31,7 +31,7 @@ def merge(current: Any, part: Any) -> Any:
     return {**current, **part}
 
 
-def replace(current: Any, part: Any) -> Any:
+def replace(_current: Any, part: Any) -> Any:
     """`part`: what holds for a key without a reducer."""
     return part
 
@@ -59,8 +59,9 @@ def reduced(reducer: Reducer, key: str, current: Any, part: Any) -> Any:
     """The new value of a key. ReducerFailed, with the cause, when the reducer raises."""
     try:
         if current is None:
-            empty = [] if reducer is append else {} if reducer is merge else None
-            return part if empty is None else reducer(empty, part)
+            if reducer is append or reducer is merge:
+                return reducer([] if reducer is append else {}, part)
+            return part
         return reducer(current, part)
     except Exception as error:
         raise ReducerFailed(key, reducer_name(reducer), error) from error

@@ -111,9 +111,7 @@ def mismatch(wanted: Type, value: Any, path: str) -> Optional[Mismatch]:
         return _in_choices(wanted, value, path)
     if wanted.literals and not any(type(value) is type(each) and value == each for each in wanted.literals):
         return Mismatch(path, wanted.name, shown(value))
-    if not isinstance(value, wanted.classes):
-        return Mismatch(path, wanted.name, shown(value))
-    if wanted.fixed is not None and len(value) != len(wanted.fixed):
+    if not isinstance(value, wanted.classes) or _of_other_length(wanted, value):
         return Mismatch(path, wanted.name, shown(value))
     inside = (mismatch(inner, each, place) for inner, each, place in _inside(wanted, value, path))
     return next(filter(None, inside), None)
@@ -129,6 +127,10 @@ def shown(value: Any) -> str:
     if type(value) in (bool, float) or (type(value) is int and abs(value) < 10**MAX_SHOWN):
         return f"{name}: {value!r}"
     return f"{name} with {len(value)} items" if type(value) in (list, dict, tuple, set, frozenset) else name
+
+
+def _of_other_length(wanted: Type, value: Any) -> bool:
+    return wanted.fixed is not None and len(value) != len(wanted.fixed)
 
 
 def _in_choices(wanted: Type, value: Any, path: str) -> Optional[Mismatch]:

@@ -28,8 +28,9 @@ class StateGraph:
 
     `state_schema` maps keys to types (`list[str]`, `Optional[int]`, or the names of a document), or is a class with
     annotations, such as a TypedDict. With `enforce` the initial state and every update are checked against it; else it
-    documents. `reducers` maps keys to functions `(current, returned) -> new`, or to "append", "add", "merge" or "replace";
-    `Annotated[list, "append"]` in the schema says the same. WorkflowError for what is neither type nor reducer.
+    documents. `reducers` maps keys to functions `(current, returned) -> new`, or to "append", "add", "merge" or
+    "replace"; `Annotated[list, "append"]` in the schema says the same. WorkflowError for what is neither a type nor a
+    reducer.
     """
 
     def __init__(

@@ -113,6 +113,7 @@ NAMES = {
     "duplicate edge": (graph("a b", chain("a b"), chain("a b")), "two edges say a -> b; delete one of them"),
     "two parallel edges of one node": (
         graph("s a b c d f", [fork("s", "a b"), fork("s", "c d", "f")]),
+        "the parallel edge from 's' has no fan_in; write `fan_in: NAME` with the node where 'a' and 'b' join",
         "node 's' has two parallel edges; write one: `- {from: s, to: [a, b, c, d], parallel: true, fan_in: f}`",
     ),
     "fan_in on a plain edge": (

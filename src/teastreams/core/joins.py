@@ -14,9 +14,14 @@ from teastreams.core.graph import END, Edge, Graph
 
 
 def with_joins(graph: Graph) -> Graph:
-    """The graph in which every parallel edge that needs no written `fan_in` has one, inner edges before outer ones."""
+    """The graph in which every parallel edge that needs no written `fan_in` has one."""
     plain = {node.name for node in graph.nodes if not node.streaming}
-    pending = [edge for edge in graph.edges if edge.parallel and edge.fan_in is None and plain.issuperset(edge.targets)]
+    sources = [edge.source for edge in graph.edges if edge.parallel]
+    pending = [
+        edge
+        for edge in graph.edges
+        if edge.parallel and edge.fan_in is None and plain.issuperset(edge.targets) and sources.count(edge.source) == 1
+    ]
     edges = list(graph.edges)
     # An inner fan-out has to be joined before its outer one can be followed through it.
     for _ in range(len(pending)):

@@ -113,7 +113,7 @@ def _tuple(arguments: tuple[Any, ...]) -> Type:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         item = type_of(arguments[0])
         return Type(f"tuple[{item.name}, ...]", (tuple,), items=item)
-    places = tuple(type_of(each) for each in arguments if each != ())
+    places = tuple(type_of(each) for each in arguments)
     return Type(f"tuple[{', '.join(each.name for each in places)}]", (tuple,), fixed=places)
 
 

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 from collections import OrderedDict
 from typing import Any
 
 import pytest
 
-from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
+from teastreams.core.merge import (
+    ParallelFlowResult,
+    ParallelResults,
+    Update,
+    apply,
+    as_parts,
+    composed,
+    conflict,
+    merged,
+    only,
+    returned,
+)
+from teastreams.core.state.reducers import ReducerFailed, append
+
+
+class Unlike:  # noqa: PLW1641
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("neither equal nor unequal")
 
 
 class TestUpdate:
@@ -116,3 +134,103 @@ class TestParallelResults:
     def test_an_unknown_branch_is_an_error_that_names_the_known_ones(self) -> None:
         with pytest.raises(KeyError, match="no branch 'c'; the branches are b, a"):
             self.RESULTS["c"]
+
+
+REDUCERS = {"log": append, "n": operator.add}
+
+
+class TestParts:
+    def test_a_reducer_joins_parts_to_whatever_the_state_holds(self) -> None:
+        state = {"log": ["a"], "k": 1}
+        apply(state, Update({"k": 2}, parts={"log": ("b", ["c"]), "n": (1, 2)}), REDUCERS)
+
+        assert state == {"log": ["a", "b", "c"], "n": 3, "k": 2}
+        assert bool(Update(parts={"log": ("a",)})) is True
+
+    def test_a_key_removed_before_begins_anew(self) -> None:
+        state = {"log": ["a"]}
+        apply(state, Update(removed=frozenset({"log"}), parts={"log": ("b",)}), REDUCERS)
+
+        assert state == {"log": ["b"]}
+
+    def test_a_reducer_that_raises_changes_nothing(self) -> None:
+        state = {"n": 1, "log": ["a"]}
+        with pytest.raises(ReducerFailed):
+            apply(state, Update({"k": 1}, parts={"log": ("b",), "n": ("x",)}), REDUCERS)
+
+        assert state == {"n": 1, "log": ["a"]}
+
+    def test_what_is_returned_for_a_key_with_a_reducer_is_a_part(self) -> None:
+        state = {"log": ["a"], "n": 1}
+        update = as_parts(Update({"log": ["b"], "n": 1, "k": 2}), state, REDUCERS)
+
+        assert update == Update({"k": 2}, parts={"log": (["b"],), "n": (1,)})
+
+    def test_the_own_container_of_the_state_returned_is_no_part(self) -> None:
+        """`{**state}` does not double a list."""
+        state = {"log": ["a"], "n": 1}
+
+        assert as_parts(Update({"log": state["log"]}), state, REDUCERS) == Update()
+
+    def test_without_reducers_an_update_stays_what_it_is(self) -> None:
+        update = Update({"log": ["b"]})
+
+        assert as_parts(update, {}, {}) is update
+
+
+class TestConflict:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (Update({"k": 1}), Update({"j": 1})),
+            (Update({"k": 1}), Update({"k": 1})),
+            (Update({"k": [1]}), Update({"k": [1]})),
+            (Update(removed=frozenset("k")), Update(removed=frozenset("k"))),
+            (Update(parts={"log": ("a",)}), Update(parts={"log": ("b",)})),
+        ],
+    )
+    def test_changes_that_can_both_hold_are_none(self, one: Update, other: Update) -> None:
+        assert conflict({"a": one, "b": other}, {}) is None
+
+    @pytest.mark.parametrize(
+        ("one", "other", "found"),
+        [
+            (Update({"log": 1}), Update({"log": 2}), "to int: 1 and to int: 2;"),
+            (Update({"log": 1}), Update(removed=frozenset({"log"})), "to int: 1 and to nothing (removed);"),
+            (Update(parts={"log": (1,)}), Update({"log": [1]}), "to more by its reducer and to list with 1 items;"),
+            (Update({"log": Unlike()}), Update({"log": Unlike()}), "to Unlike and to Unlike;"),
+        ],
+    )
+    def test_others_name_the_key_and_both_branches(self, one: Update, other: Update, found: str) -> None:
+        """Also where a comparison raises, as that of arrays does."""
+        said = str(conflict({"a": one, "x": Update(), "b": other}, {}))
+
+        assert said.startswith("the branches 'a' and 'b' both changed the key 'log': ")
+        assert found in said
+
+    def test_who_has_seen_the_other_contains_it(self) -> None:
+        updates = {"a": Update({"k": 1}), "b": Update({"k": 2})}
+
+        assert conflict(updates, {"b": ("a",)}) is None
+
+
+class TestComposed:
+    def test_one_update_after_another(self) -> None:
+        updates = [
+            Update({"k": 1}, parts={"log": ("a",), "n": (1,)}),
+            Update({"k": 2}, frozenset({"j"}), {"log": ("b",)}),
+            Update({"n": 10}),
+            Update(parts={"n": (5,)}),
+        ]
+
+        assert composed(updates, REDUCERS) == Update({"k": 2, "n": 15}, frozenset({"j"}), {"log": ("a", "b")})
+
+    def test_a_removed_key_forgets_what_was_before(self) -> None:
+        updates = [Update({"k": 1}, parts={"log": ("a",)}), Update(removed=frozenset({"k", "log"}))]
+
+        assert composed(updates, REDUCERS) == Update(removed=frozenset({"k", "log"}))
+
+    def test_only_some_keys(self) -> None:
+        update = Update({"k": 1, "log": [1]}, frozenset({"j"}), {"n": (1,)})
+
+        assert only(update, REDUCERS) == Update({"log": [1]}, parts={"n": (1,)})

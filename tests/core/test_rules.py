@@ -150,7 +150,7 @@ NAMES = {
         ),
     ),
     "plain fan-out without fan_in": (
-        graph("s a b", [fork("s", "a b")]),
+        graph("s a b c", [fork("s", "a b")], chain("b c __end__")),
         "the parallel edge from 's' has no fan_in; write `fan_in: NAME` with the node where 'a' and 'b' join",
     ),
     "unknown target alone, without fan_in": (

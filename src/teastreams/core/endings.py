@@ -26,13 +26,14 @@ class How(Enum):
 @dataclass(frozen=True)
 class ErrorText:
     """An exception as plain text: it survives where the object would not. `node` names the inner node of a branch,
-    `names` the class and its bases."""
+    `names` the class and its bases, `phase` what was going on."""
 
     type: str
     message: str
     traceback: str = ""
     node: str = ""
     names: tuple[str, ...] = ()
+    phase: str = "run"
 
 
 @dataclass(frozen=True)

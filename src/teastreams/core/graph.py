@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping, Optional, Union
 from teastreams.core.language.expressions import Expression
 from teastreams.core.policies import RAISE, CircuitBreakerConfig, OnError, RetryPolicy
 from teastreams.core.services import ServiceSettings
+from teastreams.core.state.schema import StateSchema
 from teastreams.errors import Position
 
 START = "__start__"
@@ -197,8 +198,9 @@ class Edge:
 
     `strategy` overrides the settings for this edge, and so do `max_workers`, `timeout_seconds`, `fail_fast` and `retry`
     where they are not None. `fan_in` names the node where the branches join; with `on_error` graceful it gets the
-    results of failed branches, too. With a `condition`, control takes the edge only when that holds; the edges of a
-    node are asked in their order, those without a condition last.
+    results of failed branches, too. With `merges` nobody wrote the fan-in: it follows from the edges (`core.joins`),
+    may be END, and the branches' changes join the state. With a `condition`, control takes the edge only when that
+    holds; the edges of a node are asked in their order, those without a condition last.
     """
 
     source: str
@@ -215,6 +217,7 @@ class Edge:
     fail_fast: Optional[bool] = None
     retry: Optional[RetryPolicy] = None
     on_error: OnError = RAISE
+    merges: bool = False
 
     def over(self, settings: ParallelConfig) -> ParallelConfig:
         """The settings, with what this edge says instead."""
@@ -234,7 +237,7 @@ class Graph:
     `strategy_given` says whether the settings named a strategy at all: in Python `streams=` is the opt-in and
     implies process, in YAML a thread strategy with streams is a mistake to report. `fed` names the channels that
     the caller writes instead of a node, `opened` those that the caller reads and no node has to. `services` are the
-    settings of what nodes use by their `context`.
+    settings of what nodes use by their `context`, `schema` is what was declared of the state.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -249,6 +252,7 @@ class Graph:
     fed: frozenset[str] = frozenset()
     opened: frozenset[str] = frozenset()
     services: ServiceSettings = field(default_factory=ServiceSettings)
+    schema: StateSchema = field(default_factory=StateSchema)
 
     @property
     def fallbacks(self) -> frozenset[str]:

@@ -17,6 +17,7 @@ from teastreams.core import drawing
 from teastreams.core.events import RunEvent
 from teastreams.core.flow import ENTRY, Flow, flow_of, nodes_in
 from teastreams.core.graph import Graph
+from teastreams.core.joins import with_joins
 from teastreams.engine.live.ends import ends_of, new_tap
 from teastreams.engine.live.handle import RunHandle
 from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dict
@@ -36,8 +37,8 @@ class CompiledGraph:
     """A checked workflow, ready to run any number of times; made by `StateGraph.compile()`."""
 
     def __init__(self, graph: Graph, checkpointer: Optional[Checkpointer] = None) -> None:
-        self.graph = graph
-        self.flow: Flow = flow_of(graph.main_line)
+        self.graph = with_joins(graph)
+        self.flow: Flow = flow_of(self.graph.main_line)
         self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
         self._circuits = Circuits()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence, Union
 
 from teastreams.core.deciding import Undecided, chosen
 from teastreams.core.events import (
@@ -26,14 +26,25 @@ from teastreams.core.events import (
     Warned,
 )
 from teastreams.core.flow import ENTRY, Branch, Call, Fork, Line, Section, Step
-from teastreams.core.graph import START, Edge, Graph, ParallelConfig
+from teastreams.core.graph import END, START, Edge, Graph, ParallelConfig
 from teastreams.core.language.templates import TemplateError
-from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
+from teastreams.core.merge import (
+    ParallelFlowResult,
+    ParallelResults,
+    Update,
+    as_parts,
+    composed,
+    merged,
+    only,
+    returned,
+)
 from teastreams.core.outcome import Status
 from teastreams.core.plan import SectionPlan
+from teastreams.core.state.reducers import Reducers
 from teastreams.engine.attempts import tried
 from teastreams.engine.calling import Context, body_of
 from teastreams.engine.filling import filled_program, filled_streams
+from teastreams.engine.joining import join, refuse_conflicts, refuse_initial
 from teastreams.engine.services import Services, for_node
 from teastreams.errors import NodeError, WorkflowFailed
 from teastreams.executors.circuits import Circuits
@@ -44,7 +55,7 @@ from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.node.branch import BranchBody
 from teastreams.runtime.node.ending import BranchFailed, error_text
-from teastreams.runtime.node.tracked import snapshot
+from teastreams.runtime.node.tracked import TrackedState, snapshot
 from teastreams.runtime.supervision.figures import BranchFigures, ChannelFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor
@@ -87,6 +98,7 @@ class Scheduler:
         circuits = circuits or Circuits()
         self._process = ProcessExecutor(own_streams, stepwise, circuits)
         self._thread = ThreadExecutor(circuits=circuits, above=stop)
+        self._begun = False
 
     def report_progress(self, every_seconds: Optional[float]) -> None:
         """Ask for `Progress` events of everything that runs in workers; None for none."""
@@ -96,6 +108,9 @@ class Scheduler:
         """Run one step; `WorkflowFailed`, whose result is the state before the step, when it fails."""
         before = snapshot(self.state)
         try:
+            if not (self._nested or self._begun):
+                refuse_initial(self.graph.schema, self.state, START)
+            self._begun = True
             yield from self._run(step)
         except WorkflowFailed as failed:
             raise WorkflowFailed(failed.primary, failed.collateral, before) from failed.__cause__
@@ -182,8 +197,17 @@ class Scheduler:
                 raise  # the exit code of a branch is that of its worker
             return _node_error(name, error)
         self.result = value.values if isinstance(value, Update) else value
-        if value is not None:
-            apply(self.state, value if isinstance(value, Update) else Update(returned(value)))
+        return self._take(name, value)
+
+    def _take(self, name: str, value: Any) -> Optional[NodeError]:
+        """Merge what a plain node returned; why it was refused, if it was."""
+        own = value is None or value is self.state
+        update = Update() if own else value if isinstance(value, Update) else Update(returned(value))
+        schema = self.graph.schema
+        try:
+            join(schema, self.state, {name: as_parts(update, self.state, schema.reducers)}, in_place=True)
+        except WorkflowFailed as refused:
+            return refused.primary
         return None
 
     def _body(self, name: str) -> Body:
@@ -197,9 +221,21 @@ class Scheduler:
     # -- fan-outs -------------------------------------------------------------------------------------------
 
     def _fork(self, step: Fork) -> Iterator[RunEvent]:
-        flows = [self._branch_flow(branch, self.state, step.strategy) for branch in step.branches]
+        collects = step.edge.merges or bool(self.graph.schema.reducers)
+        flows = [self._branch_flow(branch, self.state, step.strategy, collects) for branch in step.branches]
         results = yield from self._run_branches(flows, step.strategy, step.edge)
         yield from self._join(step.fan_in, results, step.edge)
+        known = self._thread.updates if step.strategy == "thread" else self._process.updates
+        self._merge({branch.target: [known[branch.target]] for branch in step.branches if branch.target in known}, step)
+
+    def _merge(self, changed: Mapping[str, Sequence[Update]], step: Union[Fork, Section]) -> None:
+        """What branches changed joins the state: every key without a written fan-in, else those with a reducer."""
+        reducers = self.graph.schema.reducers
+        updates = {name: composed(each, reducers) for name, each in changed.items()}
+        if step.edge is None or not step.edge.merges:
+            updates = {name: only(update, reducers) for name, update in updates.items()}
+        refuse_conflicts(updates)
+        join(self.graph.schema, self.state, updates)
 
     def _run_branches(
         self, flows: Sequence[BranchFlow], strategy: str, edge: Optional[Edge]
@@ -240,20 +276,30 @@ class Scheduler:
             told = [error for name, error in known.items() if name in failed]
             told += [_branch_error(result) for name, result in failed.items() if name not in known]
             raise WorkflowFailed(told[0], told[1:])
-        self.waiting[fan_in] = ParallelResults(results)
+        if fan_in != END:
+            self.waiting[fan_in] = ParallelResults(results)
 
-    def _branch_flow(self, branch: Branch, state: Mapping[str, Any], strategy: str = "process") -> BranchFlow:
-        return BranchFlow(branch.target, self._nested_body(branch.steps, strategy), state, timeout_seconds=None)
+    def _branch_flow(
+        self, branch: Branch, state: Mapping[str, Any], strategy: str = "process", collects: bool = False
+    ) -> BranchFlow:
+        body = self._nested_body(branch.steps, strategy, collects)
+        return BranchFlow(branch.target, body, state, reducers=self.graph.schema.reducers)
 
-    def _nested_body(self, steps: Line, strategy: str) -> Body:
-        """The steps of a branch as one function that changes its state in place."""
+    def _nested_body(self, steps: Line, strategy: str, collects: bool) -> Body:
+        """The steps of a branch as one function that changes its state in place.
 
-        def body(state: dict[str, Any], figures: BranchFigures) -> None:
+        With `collects` it returns what it changed, where the state does not keep track of that already.
+        """
+        reducers = self.graph.schema.reducers
+
+        def body(state: dict[str, Any], figures: BranchFigures) -> Optional[Update]:
             if strategy == "thread":
                 circuits, stop = self._thread.circuits, self._thread.stop
             else:
                 circuits, stop = self._thread.circuits.inherited(), None
-            inner = Scheduler(self.graph, state, self.run_id, nested=True, circuits=circuits, stop=stop)
+            tracked = TrackedState(state, reducers) if collects and not isinstance(state, TrackedState) else None
+            own = state if tracked is None else tracked
+            inner = Scheduler(self.graph, own, self.run_id, nested=True, circuits=circuits, stop=stop)
             inner.services = self.services
             inner.nodes, inner.channels = figures.nodes, figures.channels
             try:
@@ -261,6 +307,7 @@ class Scheduler:
                     echo(event)
             except WorkflowFailed as failed:
                 raise BranchFailed(failed.primary) from failed
+            return None if tracked is None else tracked.difference()
 
         return BranchBody(body)
 
@@ -280,8 +327,9 @@ class Scheduler:
         if outcome.primary is not None:
             raise WorkflowFailed(outcome.primary, outcome.collateral)
         if step.fan_in is None:
-            for update in outcome.updates.values():
-                apply(self.state, update)
+            keyed = {name: only(update, self.graph.schema.reducers) for name, update in outcome.updates.items()}
+            refuse_conflicts(keyed, order.plan.upstream)
+            join(self.graph.schema, self.state, outcome.updates)
         else:
             yield from self._join_section(step, outcome, order.plan)
 
@@ -294,24 +342,29 @@ class Scheduler:
         except TemplateError as error:
             failed = NodeError(name, "start", f"{error}; {error.fix}", error_type="TemplateError")
             raise WorkflowFailed(failed) from None
-        return BranchFlow(name, body, self.state, streams, node.timeout_seconds)
+        return BranchFlow(name, body, self.state, streams, node.timeout_seconds, self.graph.schema.reducers)
 
     def _join_section(self, step: Section, outcome: SectionOutcome, plan: SectionPlan) -> Iterator[RunEvent]:
         """Branches keep their own updates; what belongs to no branch (the producer) joins the state."""
         targets = [branch.target for branch in step.branches]
         owners = _owners(plan, targets)
         entry = dict(self.state)
-        for name, update in outcome.updates.items():
-            if name not in owners:
-                apply(self.state, update)
-        results = [_member_result(target, entry, outcome, plan, owners) for target in targets]
+        join(self.graph.schema, self.state, {n: each for n, each in outcome.updates.items() if n not in owners})
+        reducers = self.graph.schema.reducers
+        results = [_member_result(target, entry, outcome, plan, owners, reducers) for target in targets]
+        changed = {
+            target: [each for name, each in outcome.updates.items() if owners.get(name) == target] for target in targets
+        }
         tails = {branch.target: branch for branch in step.branches if branch.target in step.members and branch.steps}
         if tails:
             flows = [self._branch_flow(tails[r.branch], r.state) for r in results if r.branch in tails]
             tried = yield from self._run_branches(flows, "process", step.edge)
             ended = {result.branch: result for result in tried}
             results = [ended.get(result.branch, result) for result in results]
+            for name, update in self._process.updates.items():
+                changed[name].append(update)
         yield from self._join(step.fan_in or "", results, step.edge)
+        self._merge(changed, step)
 
 
 def last_node(step: Step) -> str:
@@ -340,14 +393,19 @@ def _owners(plan: SectionPlan, targets: Sequence[str]) -> dict[str, str]:
 
 
 def _member_result(
-    target: str, entry: Mapping[str, Any], outcome: SectionOutcome, plan: SectionPlan, owners: Mapping[str, str]
+    target: str,
+    entry: Mapping[str, Any],
+    outcome: SectionOutcome,
+    plan: SectionPlan,
+    owners: Mapping[str, str],
+    reducers: Reducers,
 ) -> ParallelFlowResult:
     """A branch's state: that at section entry, with what its upstream and its own nodes returned."""
     seen = [name for name in plan.nodes if name in plan.upstream[target] or owners.get(name) == target]
     figures = outcome.nodes[target]
     return ParallelFlowResult(
         branch=target,
-        state=merged(entry, [outcome.updates[name] for name in seen if name in outcome.updates]),
+        state=merged(entry, [outcome.updates[name] for name in seen if name in outcome.updates], reducers),
         timing_ms=figures.seconds * 1000,
         exit_code=figures.exit_code,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Protocol, Se
 
 from teastreams.core.graph import NodeStreamsConfig, ParallelConfig
 from teastreams.core.merge import ParallelFlowResult
+from teastreams.core.state.reducers import Reducers
 
 if TYPE_CHECKING:
     from teastreams.runtime.channels import StreamRegistry
@@ -24,7 +25,7 @@ class BranchFlow:
 
     None means that the changes made to `state` in place are the update. For the process strategy `run` may also be a
     `Program`, whose update is its `exit_code`. `timeout_seconds` is for this branch
-    alone and goes before the one of the config.
+    alone and goes before the one of the config. `reducers` say, by key, how parts of an update join the state.
     """
 
     node_name: str
@@ -32,6 +33,7 @@ class BranchFlow:
     state: Mapping[str, Any] = field(default_factory=dict)
     streams: Optional[NodeStreamsConfig] = None
     timeout_seconds: Optional[float] = None
+    reducers: Reducers = field(default_factory=dict)
 
 
 def branch_flow(value: Union[BranchFlow, Mapping[str, Any]]) -> BranchFlow:

@@ -16,7 +16,7 @@ from typing import Any, Generator, Iterator, Mapping, Optional, Sequence, Union
 
 from teastreams.core.events import NodeOutput, NodeRetried, RunEvent
 from teastreams.core.graph import ParallelConfig
-from teastreams.core.merge import ParallelFlowResult, merged
+from teastreams.core.merge import ParallelFlowResult, Update, merged
 from teastreams.core.outcome import WELL, Status
 from teastreams.core.plan import OUTSIDE, SectionPlan, plan_section
 from teastreams.core.policies import RetryPolicy
@@ -41,7 +41,8 @@ class ProcessExecutor:
 
     `current` is the supervisor at work, for whoever must hand signals back to the host between two events. `errors`
     holds the whole error of each flow that failed last time, causes before consequences; a result carries only its
-    text. `figures` holds what is known of every flow that ran, `branches` that of the nodes inside it.
+    text. `figures` holds what is known of every flow that ran, `branches` that of the nodes inside it, `updates` what
+    each changed last time.
     `progress_seconds` asks for `Progress` events. `own_streams` are the descriptors of the caller that streams bound
     to "-" stand for. `stepwise`: its events hold a `Waiting` before each wait.
     """
@@ -58,6 +59,7 @@ class ProcessExecutor:
         self.errors: dict[str, NodeError] = {}
         self.figures: dict[str, NodeFigures] = {}
         self.branches: dict[str, BranchFigures] = {}
+        self.updates: dict[str, Update] = {}
         self.progress_seconds: Optional[float] = None
 
     def execute(
@@ -100,7 +102,7 @@ class ProcessExecutor:
         config = config or ParallelConfig(strategy="process")
         if any(branch.streams is not None and branch.streams.channels for branch in branches):
             _refuse_retries(config)
-        self.errors = {}
+        self.errors, self.updates = {}, {}
         results: dict[str, ParallelFlowResult] = {}
         attempt, due = 1, branches
         while due:
@@ -115,6 +117,7 @@ class ProcessExecutor:
             outcome = yield from self.supervise(order)
             tried = {branch.node_name: branch_result(branch, outcome, order.plan, config) for branch in due}
             self._remember(outcome)
+            self.updates.update(outcome.updates)
             results.update({name: replace(result, retry_count=attempt - 1) for name, result in tried.items()})
             for name, result in tried.items():
                 self._report(permits[name], result.success)
@@ -227,7 +230,7 @@ def section_order(
     preflight(plan, room, config.on_threads)
     return Order(
         plan=plan,
-        jobs={b.node_name: Job(b.run, b.state, _timeout(b, config)) for b in branches},
+        jobs={b.node_name: Job(b.run, b.state, _timeout(b, config), b.reducers) for b in branches},
         settings=config.streams,
         given=_given(plan, known),
         gated=gated,
@@ -254,7 +257,7 @@ def branch_result(
     return ParallelFlowResult(
         branch=branch.node_name,
         success=success,
-        state=merged(branch.state, updates),
+        state=merged(branch.state, updates, branch.reducers),
         error=_text(figures),
         error_type=error.error_type or error.phase if error else None,
         traceback=error.traceback or None if error and config.include_traceback else None,

@@ -21,6 +21,7 @@ from teastreams.core.endings import ErrorText
 from teastreams.core.events import NodeRetried
 from teastreams.core.graph import ParallelConfig
 from teastreams.core.merge import ParallelFlowResult, Update, merged, returned
+from teastreams.core.state.reducers import Reducers
 from teastreams.errors import NodeError, Problem, WorkflowError
 from teastreams.executors.circuits import Circuits, Permit, Refusal
 from teastreams.executors.flows import BranchFlow, branch_flow
@@ -37,8 +38,9 @@ class ThreadExecutor:
     `max_workers` threads at most; None leaves it to the config, and there None is one thread per branch. `sleep` waits
     so many seconds between attempts (None: ends early when the run is stopped), `clock` gives monotonic seconds, `dice`
     a number in [0, 1) for the jitter. `errors` holds the whole error of each branch that failed last time, the earliest
-    first; a result carries only its text. `retried` holds the attempts that were followed by another one. `above` is
-    what stops the branch that these branches belong to, `stop` what stops these.
+    first; a result carries only its text. `updates` holds what each branch that returned an `Update` changed, `retried`
+    the attempts that were followed by another one. `above` is what stops the branch that these branches belong to,
+    `stop` what stops these.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ThreadExecutor:
         self._above, self.stop = above, Stop(above)
         self.errors: dict[str, NodeError] = {}
         self.retried: list[NodeRetried] = []
+        self.updates: dict[str, Update] = {}
 
     def execute(
         self,
@@ -78,9 +81,9 @@ class ThreadExecutor:
             return []
         config = config or ParallelConfig()
         stop = self.stop = Stop(self._above)
-        self.errors, self.retried = {}, []
-        sleep = self._sleep or stop.wait
-        run = _Run(config, sleep, self._clock, self._dice, self.circuits, stop, self.errors, self.retried)
+        self.errors, self.retried, self.updates = {}, [], {}
+        told = (self.errors, self.retried, self.updates)
+        run = _Run(config, self._sleep or stop.wait, self._clock, self._dice, self.circuits, stop, *told)
         size = self._max_workers or config.max_workers or len(branches)
         # After a Ctrl-C nothing new starts; what runs is waited for, unless there is a second one.
         with completions(lambda: stop.by("the caller")) as ended:
@@ -139,6 +142,7 @@ class _Run:
     stop: Stop
     errors: dict[str, NodeError]
     retried: list[NodeRetried]
+    updates: dict[str, Update]
 
     def result_of(self, branch: BranchFlow) -> ParallelFlowResult:
         """Run one branch to its end, with all its attempts."""
@@ -164,7 +168,7 @@ class _Run:
         attempt = 0
         while True:
             attempt += 1
-            result, error = _attempt(branch, self.config.include_traceback)
+            result, error = _attempt(branch, self.config.include_traceback, self.updates)
             self._remember(branch.node_name, error)
             self.circuits.report(permit, result.success, self.clock())
             done = error is None or not self._wait_to_retry(branch, attempt, error, started)
@@ -199,13 +203,18 @@ class _Run:
         return self.stop.who is None
 
 
-def _attempt(branch: BranchFlow, include_traceback: bool) -> tuple[ParallelFlowResult, Optional[ErrorText]]:
+def _attempt(
+    branch: BranchFlow, include_traceback: bool, updates: dict[str, Update]
+) -> tuple[ParallelFlowResult, Optional[ErrorText]]:
     """Call the branch once on its own copy of the state; the result, and the error if there was one."""
     own = _own_copy(branch.state)
     try:
         if not callable(branch.run):
             raise TypeError("a program needs a process of its own; use the process strategy")
-        state = _state_after(branch.run(own), own)
+        value = branch.run(own)
+        if isinstance(value, Update):
+            updates[branch.node_name] = value
+        state = _state_after(value, own, branch.reducers)
     # Not only Exception: sys.exit() in a branch ends the branch. A real Ctrl-C arrives in the main thread, never here.
     except BaseException as raised:
         error = error_text(raised)
@@ -214,11 +223,11 @@ def _attempt(branch: BranchFlow, include_traceback: bool) -> tuple[ParallelFlowR
     return ParallelFlowResult(branch.node_name, state=state), None
 
 
-def _state_after(value: Any, own: dict[str, Any]) -> dict[str, Any]:
+def _state_after(value: Any, own: dict[str, Any], reducers: Reducers) -> dict[str, Any]:
     """What the branch did to its copy, and what it returned on top."""
     if value is None:
         return dict(own)
-    return merged(own, [value if isinstance(value, Update) else Update(returned(value))])
+    return merged(own, [value if isinstance(value, Update) else Update(returned(value))], reducers)
 
 
 def _own_copy(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,7 +281,7 @@ def _whole_error(branch: str, error: ErrorText) -> NodeError:
     """Of a branch of several nodes, the one is named in which it was raised."""
     return NodeError(
         error.node or branch,
-        "run",
+        error.phase,
         error.message,
         error_type=error.type,
         traceback=error.traceback,

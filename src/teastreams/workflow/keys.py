@@ -40,9 +40,14 @@ DOCUMENT = Place(
     },
 )
 
+# Its mapping has keys of the user's own, so it is no kind of mapping of the schema for editors.
+STATE_KEY = Place("a key of `state_schema`", ("type", "reducer", "description"))
+
+STATE_SETTINGS = Place("settings.state", ("enforce",))
+
 SETTINGS = Place(
     "settings",
-    ("parallel", "rate_limiters"),
+    ("parallel", "state", "rate_limiters"),
     {
         "llm": _NO_MODEL,
         "memory": _NO_MODEL,
@@ -228,6 +233,7 @@ CONFIG = Place(
 PLACES = (
     DOCUMENT,
     SETTINGS,
+    STATE_SETTINGS,
     PARALLEL,
     RETRY,
     ON_ERROR,

@@ -18,6 +18,7 @@ from teastreams.workflow.edges import edge_of, joined
 from teastreams.workflow.keys import CONFIG, DOCUMENT
 from teastreams.workflow.nodes import node_of
 from teastreams.workflow.settings import parallel_config, service_settings
+from teastreams.workflow.state import state_schema
 from teastreams.workflow.values import Block, Report, kind, name_of, opened, plain
 from teastreams.workflow.wording import nearest, quoted
 
@@ -61,6 +62,7 @@ def _graph(document: Block, file: str, report: Report) -> Graph:
         variables=_variables(document),
         positions=positions,
         services=service_settings(document),
+        schema=state_schema(document),
     )
 
 
@@ -92,9 +94,6 @@ def _metadata(document: Block) -> None:
     version = document.get("version")
     if version is not None and not (isinstance(version, YamlScalar) and type(version.value) in (str, int, float)):
         document.wrong("version", "text or a number", '"1.0"')
-    schema = document.get("state_schema")
-    if schema is not None and not isinstance(schema, YamlMapping):
-        document.wrong("state_schema", "a mapping of state keys to type names", "{path: str}")
 
 
 def _variables(document: Block) -> Mapping[str, object]:

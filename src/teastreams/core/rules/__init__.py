@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Callable, Iterable, TypeVar
 
 from teastreams.core.graph import Graph
+from teastreams.core.joins import with_joins
 from teastreams.core.rules import branches, channels, control, names, outside, reliability, settings, strategies
 from teastreams.core.rules.wording import Found
 from teastreams.core.units import control_of
@@ -97,6 +98,7 @@ def check(graph: Graph) -> tuple[Problem, ...]:
     Each problem names what is wrong and whom it concerns, and gives the text to write instead. Empty: the graph
     can run.
     """
+    graph = with_joins(graph)
     too_many = names.too_many_nodes(graph)  # alone: the rules below may then take the square of their number
     shape = too_many or _found(SHAPE, graph)
     found = [*shape, *([] if too_many else _found(ALWAYS, graph)), *([] if shape else _of_control(graph))]

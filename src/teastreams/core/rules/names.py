@@ -127,7 +127,7 @@ def fan_in_without_parallel(graph: Graph) -> Iterator[Found]:
 def bad_fan_in(graph: Graph) -> Iterator[Found]:
     names = [node.name for node in graph.nodes]
     for edge in graph.edges:
-        if edge.fan_in is None or not edge.parallel:
+        if edge.fan_in is None or not edge.parallel or edge.merges:
             continue
         whose = f"the fan_in of the parallel edge from {quoted(edge.source)}"
         if edge.fan_in not in names:

@@ -18,6 +18,8 @@ from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
 from teastreams.engine.declaring.declarations import Streams, When, command_value, condition_of, streams_config
 from teastreams.engine.declaring.reactions import Reaction, Retry, reaction_value
+from teastreams.engine.declaring.schema import Declared, Reduced
+from teastreams.engine.declaring.schema import state_schema as schema_of
 from teastreams.engine.live.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
 
@@ -25,22 +27,32 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class StateGraph:
-    """Nodes and edges as they are declared. `state_schema` documents the state's keys; it is not enforced."""
+    """Nodes and edges as they are declared, and the keys of the state.
+
+    `state_schema` maps keys to types (`list[str]`, `Optional[int]`, or the names of a document), or is a class with
+    annotations, such as a TypedDict. With `enforce` the initial state and every update are checked against it; else it
+    documents. `reducers` maps keys to functions `(current, returned) -> new`, or to "append", "add", "merge" or
+    "replace"; `Annotated[list, "append"]` in the schema says the same. WorkflowError for what is neither a type nor a
+    reducer.
+    """
 
     def __init__(
         self,
-        state_schema: Optional[Mapping[str, Any]] = None,
+        state_schema: Optional[Declared] = None,
         *,
         parallel_config: Optional[ParallelConfig] = None,
         name: str = "",
         rate_limiters: Optional[Mapping[str, RateLimit]] = None,
+        enforce: bool = False,
+        reducers: Optional[Reduced] = None,
     ) -> None:
-        self.state_schema = dict(state_schema or {})
+        self.state_schema = state_schema or {}
         self.graph = Graph(
             parallel=parallel_config or ParallelConfig(),
             name=name,
             strategy_given=parallel_config is not None,
             services=ServiceSettings(limits=dict(rate_limiters or {})),
+            schema=schema_of(state_schema, reducers, enforce),
         )
 
     @classmethod
@@ -177,6 +189,9 @@ class StateGraph:
         What is not None goes before the settings. `retry` tries a failed branch again, from its beginning; with
         `on_error="graceful"` the fan-in gets the results of failed branches, too. With
         `when`, control takes the edge only when that holds, as in `add_edge`. WorkflowError for an unknown key.
+
+        Without a `fan_in` plain branches join where the edges lead all of them, or at the end, and what they changed is
+        merged into the state: a key that two of them changed needs a reducer.
         """
         policy, reaction = reaction_value(f"the parallel edge from {source!r}", retry, on_error)
         edge = Edge(

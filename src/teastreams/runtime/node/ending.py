@@ -118,7 +118,8 @@ def error_text(error: BaseException) -> ErrorText:
     """An exception as text, with the traceback from the user's first frame on."""
     if isinstance(error, BranchFailed):
         inner = error.error
-        return ErrorText(inner.error_type, inner.message, inner.traceback, inner.node, inner.error_type_names)
+        names = inner.error_type_names
+        return ErrorText(inner.error_type, inner.message, inner.traceback, inner.node, names, inner.phase)
     message = _safe_text(error)[:MESSAGE_LIMIT]
     return ErrorText(type(error).__name__, message, _traceback(error), names=error_type_names(type(error)))
 

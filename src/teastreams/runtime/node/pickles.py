@@ -15,7 +15,7 @@ from typing import Any, Mapping
 import cloudpickle  # type: ignore[import-untyped]
 
 from teastreams.core.frames import LONG_BYTES, Memory
-from teastreams.core.merge import Update, returned
+from teastreams.core.merge import Update, as_parts, returned
 from teastreams.runtime.node.tracked import TrackedState
 
 
@@ -41,15 +41,16 @@ class Unsendable(Exception):
 
 
 def update_of(value: Any, state: TrackedState) -> Update:
-    """What a node's return value and its changes of `state` mean."""
-    if isinstance(value, Update):
-        return value
-    changed = state.difference()
+    """What a node's return value and its changes of `state` mean. ReducerFailed when a reducer refuses a value."""
     # The state itself, returned, must not overwrite with stale copies what nodes beside this one changed.
     if value is None or value is state:
-        return changed
-    given = returned(value)
-    return Update({**changed.values, **given}, changed.removed - given.keys())
+        return state.difference()
+    if isinstance(value, Update):
+        return as_parts(value, state, state.reducers)
+    given = as_parts(Update(returned(value)), state, state.reducers)
+    state.joined(Update(parts=given.parts))
+    changed = state.difference()
+    return Update({**changed.values, **given.values}, changed.removed - given.values.keys(), changed.parts)
 
 
 def dump_update(value: Any, state: TrackedState, limit_bytes: int) -> Parcel:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
 
 import cloudpickle  # type: ignore[import-untyped]
 
 from teastreams.core.merge import Update, apply
+from teastreams.core.state.reducers import NONE, Reducers
 
 _ATOMS = (str, bytes, int, float, bool, complex, type(None), frozenset)
 
@@ -22,24 +23,47 @@ _ATOMS = (str, bytes, int, float, bool, complex, type(None), frozenset)
 class TrackedState(dict):  # type: ignore[type-arg]  # dict[str, Any] is no base class with Python 3.9's typing rules
     """Behaves as a dict; `difference()` is what the node changed since it got it."""
 
-    def __init__(self, entry: Mapping[str, Any]) -> None:
+    def __init__(self, entry: Mapping[str, Any], reducers: Reducers = NONE) -> None:
         super().__init__(entry)
+        self.reducers = reducers
         self._entry = dict(entry)
+        self._parts: dict[str, tuple[Any, ...]] = {}
         self._prints: dict[str, Optional[bytes]] = {}
 
     def given(self, update: Update) -> None:
         """Take an update from upstream (L3): it is not this node's change."""
-        apply(self, update)
+        apply(self, update, self.reducers)
         for key in update.removed:
             self._entry.pop(key, None)
-        self._entry.update(update.values)
-        for key in (*update.values, *update.removed):
+        self._known((*update.values, *update.parts))
+        for key in update.removed:
             self._prints.pop(key, None)
 
+    def joined(self, update: Update) -> None:
+        """Take an update of this node's own steps. Its parts stay parts, unless the key was changed in place, too."""
+        kept = {key: parts for key, parts in update.parts.items() if not self._touched(key)}
+        apply(self, update, self.reducers)
+        self._known(kept)
+        for key, parts in kept.items():
+            self._parts[key] = (*self._parts.get(key, ()), *parts)
+
     def difference(self) -> Update:
-        """Keys set, changed inside, or removed since entry."""
+        """Keys set, changed inside, or removed since entry; parts of keys that were not."""
         values = {key: value for key, value in dict.items(self) if self._changed(key, value)}
-        return Update(values, frozenset(key for key in self._entry if not dict.__contains__(self, key)))
+        removed = frozenset(key for key in self._entry if not dict.__contains__(self, key))
+        parts = {key: parts for key, parts in self._parts.items() if key not in values and key not in removed}
+        return Update(values, removed, parts)
+
+    def _known(self, keys: Iterable[str]) -> None:
+        """From here on, these values are those to compare with."""
+        for key in keys:
+            self._entry[key] = dict.__getitem__(self, key)
+            self._prints.pop(key, None)
+
+    def _touched(self, key: str) -> bool:
+        if dict.__contains__(self, key):
+            return self._changed(key, dict.__getitem__(self, key))
+        return key in self._entry
 
     def _changed(self, key: str, value: Any) -> bool:
         if key not in self._entry or value is not self._entry[key]:

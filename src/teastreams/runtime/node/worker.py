@@ -22,6 +22,7 @@ from typing import Any, Callable, Mapping, Optional
 from teastreams.core.endings import ErrorText, How
 from teastreams.core.frames import Kind, Memory, frame, header
 from teastreams.core.graph import DEFAULT_RESULT_BYTES
+from teastreams.core.state.reducers import NONE, ReducerFailed, Reducers
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, ledger
 from teastreams.runtime.gauges import Gauge
@@ -123,13 +124,15 @@ def default_signals() -> None:
     calls.table.set_handler(signal.SIGINT, signal.default_int_handler)
 
 
-def run_node(seat: Seat, body: Callable[[dict[str, Any]], Any], entry: Mapping[str, Any]) -> None:
+def run_node(
+    seat: Seat, body: Callable[[dict[str, Any]], Any], entry: Mapping[str, Any], reducers: Reducers = NONE
+) -> None:
     """Everything one node's worker does; never returns."""
     line = Line(seat.result)
     code = 1
     try:
         enter(seat)
-        state = TrackedState(entry)
+        state = TrackedState(entry, reducers)
         control = Control(seat.control, state.given)
         streams = wire(seat, control, line)
         calls.table.sigmask(signal.SIG_SETMASK, [])
@@ -244,4 +247,6 @@ def _send_update(seat: Seat, value: Any, state: TrackedState, report: Report, li
         return report
     except Unsendable as refused:
         error = ErrorText(refused.error_type, str(refused))
-        return Report(How.RAISED, exit_code=1, error=error, phase="result")
+    except ReducerFailed as refused:
+        error = error_text(refused)
+    return Report(How.RAISED, exit_code=1, error=error, phase="result")

@@ -122,7 +122,7 @@ class Hire:
             job = self._order.jobs[worker.name]
             if isinstance(job.body, Program):
                 return partial(run_program, seat, job.body)
-            return partial(run_node, seat, job.body, job.state)
+            return partial(run_node, seat, job.body, job.state, job.reducers)
         channel = self._order.plan.channels[worker.fanout_of]
         return partial(run_fanout, seat, _post(channel, seat, self._order, self._gauges))
 

@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.graph import DEFAULT_RESULT_BYTES, StreamSettings
 from teastreams.core.plan import SectionPlan
+from teastreams.core.state.reducers import Reducers
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.node.program import Program
 from teastreams.runtime.supervision.outside import Outside
@@ -18,11 +19,15 @@ from teastreams.runtime.supervision.outside import Outside
 
 @dataclass(frozen=True)
 class Job:
-    """What one node's worker runs: a callable on a state, or a program, for at most `timeout_seconds`."""
+    """What one node's worker runs: a callable on a state, or a program, for at most `timeout_seconds`.
+
+    `reducers` say, by key, how what its upstream returned joins that state.
+    """
 
     body: Union[Callable[[dict[str, Any]], Any], Program]
     state: Mapping[str, Any]
     timeout_seconds: Optional[float] = None
+    reducers: Reducers = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

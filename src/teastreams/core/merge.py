@@ -67,11 +67,7 @@ def as_parts(update: Update, state: Mapping[str, Any], reducers: Reducers) -> Up
     """
     if not reducers:
         return update
-    new = {
-        key: (value,)
-        for key, value in update.values.items()
-        if key in reducers and not _is_held(state, key, value)
-    }
+    new = {key: (value,) for key, value in update.values.items() if key in reducers and not _is_held(state, key, value)}
     values = {key: value for key, value in update.values.items() if key not in reducers}
     return Update(values, update.removed, {**update.parts, **new})
 

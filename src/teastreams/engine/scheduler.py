@@ -273,8 +273,7 @@ class Scheduler:
         reducers = self.graph.schema.reducers
         results = [_member_result(target, entry, outcome, plan, owners, reducers) for target in targets]
         changed = {
-            target: [each for name, each in outcome.updates.items() if owners.get(name) == target]
-            for target in targets
+            target: [each for name, each in outcome.updates.items() if owners.get(name) == target] for target in targets
         }
         tails = {branch.target: branch for branch in step.branches if branch.target in step.members and branch.steps}
         if tails:

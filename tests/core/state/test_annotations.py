@@ -11,6 +11,7 @@ from typing import (
     Annotated,
     Any,
     Callable,
+    Collection,
     Dict,
     Iterator,
     List,
@@ -35,7 +36,7 @@ from teastreams.core.state.types import UnknownType, mismatch
 
 Item = TypeVar("Item")
 # The notation is that of Python 3.10.
-SHORT = [(eval("int | None"), "int | null", [1, None], ["a"])] if sys.version_info >= (3, 10) else []
+SHORT = [(operator.or_(int, None), "int | null", [1, None], ["a"])] if sys.version_info >= (3, 10) else []
 Name = NewType("Name", str)
 
 
@@ -55,14 +56,16 @@ class Inner(TypedDict):
         (None, "null", [None], [0]),
         ("list[int]", "list[int]", [[1]], [["a"]]),
         (list[int], "list[int]", [[1]], [["a"]]),
-        (List[List[int]], "list[list[int]]", [[[1]]], [[1], [["a"]]]),
-        (Dict[str, Any], "dict[str, any]", [{"a": None}], [{1: 1}]),
+        (List[List[int]], "list[list[int]]", [[[1]]], [[1], [["a"]]]),  # noqa: UP006  the old notation
+        (Dict[str, Any], "dict[str, any]", [{"a": None}], [{1: 1}]),  # noqa: UP006  the old notation
         (Mapping[str, int], "Mapping[str, int]", [{"a": 1}], [[], {"a": "b"}]),
         (collections.Counter, "Counter", [collections.Counter()], [{}]),
+        (collections.Counter[str], "Counter", [collections.Counter("a")], [{}]),
+        (Collection[str], "Collection[str]", [{"a": 1}, ["a"]], [[1]]),
         (Sequence[int], "Sequence[int]", [[1], (1,)], [["a"], 1]),
         (Optional[int], "int | null", [1, None], ["a"]),
         (Union[int, str], "int | str", [1, "a"], [None]),
-        (Tuple[int, str], "tuple[int, str]", [(1, "a")], [(1,), ("a", 1)]),
+        (Tuple[int, str], "tuple[int, str]", [(1, "a")], [(1,), ("a", 1)]),  # noqa: UP006  the old notation
         (tuple[int, ...], "tuple[int, ...]", [(), (1, 2)], [("a",)]),
         (Literal["a", 1], "one of 'a', 1", ["a", 1], ["b", True]),
         (Annotated[int, "how many"], "int", [1], ["a"]),
@@ -111,7 +114,7 @@ class Typed(TypedDict, total=False):
 
 @dataclass
 class Data:
-    log: Annotated[List[str], "a note", "append"]
+    log: Annotated[List[str], "a note", "append"]  # noqa: UP006  the old notation
     name: str = ""
 
 

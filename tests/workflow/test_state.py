@@ -76,8 +76,10 @@ def test_everything_wrong_is_told_at_once_with_its_place() -> None:
             "w.yaml:6:13: the type of the state key 'c' must be the name of a type, not a list; "
             "write a type such as `str`, or `list[str]`"
         ),
-        "w.yaml:6:29: `reducer` of the state key 'c' must be one of `append`, `add`, `merge`, `replace`, not "
-        "the text 'apend'; write `reducer: append`",
+        (
+            "w.yaml:6:29: `reducer` of the state key 'c' must be one of `append`, `add`, `merge`, `replace`, not "
+            "the text 'apend'; write `reducer: append`"
+        ),
         (
             "w.yaml:7:27: the reducer `append` of the state key 'd' needs a list, and its type is `int`; "
             "write `type: list`, or another reducer"

@@ -150,8 +150,8 @@ NAMES = {
         ),
     ),
     "plain fan-out without fan_in": (
-        graph("s a b c", [fork("s", "a b")], chain("b c __end__")),
-        "the parallel edge from 's' has no fan_in; write `fan_in: NAME` with the node where 'a' and 'b' join",
+        graph("s a b c d", [fork("s", "a b c")], chain("a d __end__"), chain("b d"), chain("c __end__")),
+        "the parallel edge from 's' has no fan_in; write `fan_in: NAME` with the node where 'a', 'b' and 'c' join",
     ),
     "unknown target alone, without fan_in": (
         graph("s work", [fork("s", "wrok")]),

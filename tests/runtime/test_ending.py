@@ -115,7 +115,10 @@ class TestClassify:
         inner = NodeError("b", "timeout", "timed out", error_type="TimeoutError", traceback="t", error_type_names=["X"])
         report = classify(BranchFailed(inner), NONE)
 
-        assert (report.phase, report.error) == ("timeout", ErrorText("TimeoutError", "timed out", "t", "b", ("X",)))
+        assert (report.phase, report.error) == (
+            "timeout",
+            ErrorText("TimeoutError", "timed out", "t", "b", ("X",), "timeout"),
+        )
 
 
 class TestErrorText:

@@ -12,6 +12,7 @@ from typing import Any, Callable
 import pytest
 
 from teastreams.core.merge import Update
+from teastreams.core.state.reducers import append
 from teastreams.runtime.node.tracked import TrackedState, snapshot
 
 
@@ -237,3 +238,38 @@ def test_a_snapshot_looks_at_nothing():
     assert type(taken) is dict
     assert state.difference() == Update()
     assert snapshot({"a": 1}) == {"a": 1}
+
+
+class TestReducers:
+    """What steps inside the node returned for a key with a reducer stays apart, for whoever joins it elsewhere."""
+
+    def test_parts_of_its_own_steps_are_told_as_parts(self) -> None:
+        state = TrackedState({"log": ["0"]}, {"log": append})
+        state.joined(Update({"k": 1}, parts={"log": ("a",)}))
+        state.joined(Update(parts={"log": (["b"],)}))
+
+        assert (state["log"], state.difference()) == (["0", "a", "b"], Update({"k": 1}, parts={"log": ("a", ["b"])}))
+
+    def test_what_came_from_upstream_is_reduced_and_is_not_its_own(self) -> None:
+        state = TrackedState({"log": ["0"]}, {"log": append})
+        state.given(Update(parts={"log": ("a",)}))
+
+        assert (state["log"], state.difference()) == (["0", "a"], Update())
+
+    @pytest.mark.parametrize("order", ["before", "after"])
+    def test_a_key_changed_in_place_as_well_is_told_whole(self, order: str) -> None:
+        state = TrackedState({"log": ["0"]}, {"log": append})
+        changes = [lambda: state["log"].append("x"), lambda: state.joined(Update(parts={"log": ("a",)}))]
+        for change in changes if order == "before" else reversed(changes):
+            change()
+
+        assert state.difference() == Update({"log": state["log"]})
+        assert sorted(state["log"]) == ["0", "a", "x"]
+
+    def test_a_key_removed_afterwards_is_removed(self) -> None:
+        state = TrackedState({}, {"log": append})
+        state.joined(Update(parts={"log": ("a",)}))
+        del state["log"]
+        state.joined(Update(removed=frozenset({"log"})))
+
+        assert state.difference() == Update(removed=frozenset({"log"}))

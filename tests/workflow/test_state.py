@@ -65,8 +65,8 @@ def test_everything_wrong_is_told_at_once_with_its_place() -> None:
           g: {type: "list | null", reducer: append}
         """
     ) == [
-        "w.yaml:2:28: `enforce` of settings.state must be true or false, not text; write `enforce: true`",
-        "w.yaml:2:35: unknown key 'strict' in settings.state; the keys here are `enforce`",
+        "w.yaml:2:29: `enforce` of settings.state must be true or false, not the text 'maybe'; write `enforce: true`",
+        "w.yaml:2:36: unknown key 'strict' in settings.state; the keys here are `enforce`",
         "w.yaml:4:6: the type of the state key 'a': `strng` is no type; did you mean `str`?",
         (
             "w.yaml:5:6: the type of the state key 'b' must be the name of a type, not the number 3; "
@@ -77,16 +77,16 @@ def test_everything_wrong_is_told_at_once_with_its_place() -> None:
             "write a type such as `str`, or `list[str]`"
         ),
         (
-            "w.yaml:6:29: `reducer` of the state key 'c' must be one of `append`, `add`, `merge`, `replace`, not text; "
-            "write `reducer: append`"
+            "w.yaml:6:29: `reducer` of the state key 'c' must be one of `append`, `add`, `merge`, `replace`, not "
+            "the text 'apend'; write `reducer: append`"
         ),
         (
-            "w.yaml:7:23: the reducer `append` of the state key 'd' needs a list, and its type is `int`; "
+            "w.yaml:7:27: the reducer `append` of the state key 'd' needs a list, and its type is `int`; "
             "write `type: list`, or another reducer"
         ),
         "w.yaml:8:7: unknown key 'typ' in the state key 'e'; did you mean `type`?",
         (
-            "w.yaml:9:24: the reducer `merge` of the state key 'f' needs a dict, and its type is `list`; "
+            "w.yaml:9:28: the reducer `merge` of the state key 'f' needs a dict, and its type is `list`; "
             "write `type: dict`, or another reducer"
         ),
     ]

@@ -8,7 +8,8 @@ stays as it is; the rules then say what it lacks. Works on every declaration, al
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Iterable, Mapping, Optional
+from itertools import combinations
+from typing import Iterable, Mapping, Optional, Sequence
 
 from teastreams.core.graph import END, Edge, Graph
 
@@ -49,17 +50,21 @@ def _join(edge: Edge, following: Mapping[str, list[str]], unjoined: Iterable[str
     trails = [_trail(target, following, edge.source) for target in dict.fromkeys(edge.targets)]
     if any(set(trail) & set(unjoined) for trail in trails):
         return None
-    going = [trail for trail in trails if _goes_on(trail, following)]
-    if trails and not going:
+    if trails and not any(_shared(pair) for pair in combinations(trails, 2)):
         return END
     # A branch that just stops goes to the join of the others, as it does where a fan_in is written.
-    meeting = trails if any(END in trail for trail in trails if trail not in going) else going
-    shared = [name for name in going[0] if name != END and all(name in trail for trail in meeting)] if going else []
-    return shared[0] if len(meeting) > 1 and shared and shared[0] not in edge.targets else None
+    shared = _shared([trail for trail in trails if _goes_on(trail, following)])
+    return shared[0] if shared and shared[0] not in edge.targets else None
+
+
+def _shared(trails: Sequence[list[str]]) -> list[str]:
+    """The nodes that are in all of them, in the order of the first."""
+    first = trails[0] if trails else []
+    return [name for name in first if name != END and all(name in trail for trail in trails)]
 
 
 def _goes_on(trail: list[str], following: Mapping[str, list[str]]) -> bool:
-    return any(onward != END for name in trail for onward in following.get(name, ()))
+    return any(following.get(name) for name in trail)
 
 
 def _trail(node: str, following: Mapping[str, list[str]], source: str) -> list[str]:

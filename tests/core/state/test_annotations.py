@@ -11,6 +11,7 @@ from typing import (
     Annotated,
     Any,
     Callable,
+    Collection,
     Dict,
     Iterator,
     List,
@@ -35,7 +36,7 @@ from teastreams.core.state.types import UnknownType, mismatch
 
 Item = TypeVar("Item")
 # The notation is that of Python 3.10.
-SHORT = [(eval("int | None"), "int | null", [1, None], ["a"])] if sys.version_info >= (3, 10) else []  # noqa: S307
+SHORT = [(operator.or_(int, None), "int | null", [1, None], ["a"])] if sys.version_info >= (3, 10) else []
 Name = NewType("Name", str)
 
 
@@ -59,6 +60,8 @@ class Inner(TypedDict):
         (Dict[str, Any], "dict[str, any]", [{"a": None}], [{1: 1}]),
         (Mapping[str, int], "Mapping[str, int]", [{"a": 1}], [[], {"a": "b"}]),
         (collections.Counter, "Counter", [collections.Counter()], [{}]),
+        (collections.Counter[str], "Counter", [collections.Counter("a")], [{}]),
+        (Collection[str], "Collection[str]", [{"a": 1}, ["a"]], [[1]]),
         (Sequence[int], "Sequence[int]", [[1], (1,)], [["a"], 1]),
         (Optional[int], "int | null", [1, None], ["a"]),
         (Union[int, str], "int | str", [1, "a"], [None]),

@@ -103,7 +103,7 @@ def _generic(plain: Type, arguments: tuple[Any, ...]) -> Type:
     if issubclass(cls, Mapping) and len(arguments) == 2:
         key, item = (type_of(each) for each in arguments)
         return Type(f"{plain.name}[{key.name}, {item.name}]", plain.classes, items=item, keys=key)
-    if _holds_items(cls) and len(arguments) == 1:
+    if _holds_items(cls) and not issubclass(cls, Mapping) and len(arguments) == 1:
         item = type_of(arguments[0])
         return Type(f"{plain.name}[{item.name}]", plain.classes, items=item)
     return plain

@@ -146,10 +146,9 @@ def _inside(wanted: Type, value: Any, path: str) -> Iterator[tuple[Type, Any, st
     """What is to be checked inside a container: (type, value, path)."""
     if wanted.fixed is not None:
         yield from ((inner, each, f"{path}[{at}]") for at, (inner, each) in enumerate(zip(wanted.fixed, value)))
-    elif wanted.items is not None and isinstance(value, Mapping):
+    elif wanted.items is not None and wanted.keys is not None:
         for key, each in value.items():
-            if wanted.keys is not None:
-                yield wanted.keys, key, f"a key of {path}"
+            yield wanted.keys, key, f"a key of {path}"
             yield wanted.items, each, f"{path}[{shown(key).partition(': ')[2]}]"
     elif wanted.items is not None:
         yield from ((wanted.items, each, f"{path}[{at}]") for at, each in enumerate(value))

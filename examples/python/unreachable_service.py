@@ -3,8 +3,8 @@
 `prices` is asked three times, with growing delays, then replaced by a copy from yesterday; the report goes on without
 `rates`. All requests of the run pass one rate limiter. Port 1, where nobody listens, plays the service.
 
-Instead of:   a decorator for the retries, a `try` around each call for the copy and for what is missing, and a semaphore
-              with a clock for the rate, which no longer holds once the calls are in processes of their own.
+Instead of:   a decorator for the retries, a `try` around each call for the copy and for what is missing, and a
+              semaphore with a clock for the rate, which holds no longer once the calls are in processes.
 
 Run it:   python examples/python/unreachable_service.py
 """

@@ -90,8 +90,8 @@ REFUSED = [
     (fork(Node("a", run), Node("b", run), on_error=OnError(fallback="a")), "has a fallback, which only a node can"),
     (fork(Node("a", command=CAT), Node("b", run), retry=RETRY), "has `retry`, but 'a' is started as part of a stream"),
     (fork(Node("a", command=CAT, retry=RETRY), Node("b", run)), "it is started together with the other branches"),
-    (line(Node("a", run, retry=RetryPolicy(backoff_multiplier=0.5))), "retry.backoff_multiplier is 0.5; write a number"),
-    (line(Node("a", run, on_error=OnError("skip"))), "on_error.mode is 'skip'; write `mode: raise` or `mode: graceful`"),
+    (line(Node("a", run, retry=RetryPolicy(backoff_multiplier=0.5))), "retry.backoff_multiplier is 0.5; write"),
+    (line(Node("a", run, on_error=OnError("skip"))), "on_error.mode is 'skip'; write `mode: raise` or"),
     (line(Node("a", run), services=ServiceSettings({"x": RateLimit()})), "the rate limiter 'x' has no usable rate"),
     (
         line(Node("a", run, wired(bound={"stdin": Binding()}), retry=RETRY)),

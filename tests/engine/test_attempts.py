@@ -66,7 +66,7 @@ tell(state=dict(result.state), retries=result.nodes["a"].retry_count, status=res
 
 
 def test_attempts_are_told_with_their_delays() -> None:
-    """`NodeRetried` between the end of one attempt and the beginning of the next; the delays are those of the policy."""
+    """`NodeRetried` stands between two attempts; the delays are those of the policy."""
     seen = told("""
 app = chain(("a", fails(5), {"retry": ts.RetryPolicy(max_retries=2, base_delay=0.001, backoff_multiplier=3)}))
 events = []
@@ -105,7 +105,7 @@ tell(counts=counts)
 
 
 def test_graceful_goes_on_with_the_error_in_the_state() -> None:
-    """As data, behind the retries; the next node sees the state without what the failed one did, and a warning is told."""
+    """As data; the next node sees the state without what the failed one did, and a warning is told."""
     seen = told("""
 app = chain(("a", boom, {"retry": {**QUICK, "max_retries": 1}, "on_error": "graceful"}), ("b", fine, {}))
 with untouched():
@@ -141,7 +141,7 @@ tell(state=dict(result.state), nodes={name: each.status.name for name, each in r
 
 
 def test_a_fallback_that_fails_is_a_consequence_of_the_first_failure() -> None:
-    """The failed node stays the cause, in the order in which they failed; with graceful it is the error in the state."""
+    """The failed node stays the cause, and with graceful it is the error in the state."""
     seen = told("""
 def options(mode, name):
     return {"on_error": {"mode": mode, "fallback": name}}
@@ -288,7 +288,8 @@ def app():
     graph = ts.StateGraph(parallel_config=ts.ParallelConfig({strategy!r}, circuit_breaker=circuit))
     graph.add_node("a", run=boom).add_node("b", run=boom)
     graph.add_node("j", run=lambda parallel_results: {{"errors": [r.error_type for r in parallel_results]}})
-    return graph.add_parallel_edge(ts.START, ["a", "b"], fan_in="j", on_error="graceful").set_finish_point("j").compile()
+    graph.add_parallel_edge(ts.START, ["a", "b"], fan_in="j", on_error="graceful")
+    return graph.set_finish_point("j").compile()
 one = app()
 tell(errors=[ended(each).state["errors"] for each in (one, one, one.with_streams(), app())])
 """)
@@ -341,8 +342,8 @@ folder = Path(sys.argv[1])
 (folder / "in").write_text("hello")
 script = f"cat; echo x >> {folder}/count; test $(wc -l < {folder}/count) = 3 || exit 9"
 graph = ts.StateGraph()
-graph.add_node("p", command=["sh", "-c", script], retry={**QUICK, "retry_on": "ExitCode"},
-               streams={"stdin": {"from": {"file": str(folder / "in")}}, "stdout": {"to": {"file": str(folder / "out")}}})
+streams = {"stdin": {"from": {"file": str(folder / "in")}}, "stdout": {"to": {"file": str(folder / "out")}}}
+graph.add_node("p", command=["sh", "-c", script], retry={**QUICK, "retry_on": "ExitCode"}, streams=streams)
 result = ended(graph.set_entry_point("p").set_finish_point("p").compile())
 tell(out=(folder / "out").read_text(), retries=result.nodes["p"].retry_count, files=sorted(os.listdir(folder)))
 """, arguments=(str(tmp_path),))

@@ -42,6 +42,9 @@ BROADCAST = {
 HYBRID = {"count": 5000, "limit": 40, "measured": 5000, "mean": 49.5, "above_limit": 2950, "verdict": "too high"}
 
 
+UNREACHABLE = {"prices": {"tea": 3.5}, "prices_are": "a copy: ConnectionRefusedError", "missing": ["rates"]}
+
+
 def one_pass(state: dict[str, Any], folder: Path) -> None:
     """Its three answers are those about the file, and the archive is the file."""
     data = (folder / "access.log").read_bytes()
@@ -162,6 +165,7 @@ CHECKS = {
     "slow_consumer": slow_consumer,
     "early_exit": early_exit,
     "command_pipeline": command_pipeline,
+    "unreachable_service": exactly(UNREACHABLE),
 }
 YAML = [f"yaml/{name}.yaml" for name in CHECKS]
 PYTHON = [f"python/{name}.py" for name in CHECKS]

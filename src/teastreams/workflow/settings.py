@@ -139,9 +139,10 @@ def _limits(settings: Block) -> Mapping[str, RateLimit]:
 
 def _limit(limiter: Block) -> Optional[RateLimit]:
     given = [key for key in ("rpm", "rps") if key in limiter.entries]
-    if len(given) != 1 and not limiter.misspelt:
+    if len(given) != 1:
         has = "has both `rpm` and `rps`" if given else "has no rate"
-        limiter.report.add(limiter.where, f"{limiter.label} {has}", "write one of them, such as `rpm: 60`")
+        if not limiter.misspelt:
+            limiter.report.add(limiter.where, f"{limiter.label} {has}", "write one of them, such as `rpm: 60`")
         return None
     rates = {key: limiter.number(key, 1.0, least=0, above=True) for key in given}
     return RateLimit(rpm=rates.get("rpm"), rps=rates.get("rps"), burst=limiter.count("burst") or 1)

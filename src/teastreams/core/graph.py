@@ -8,11 +8,14 @@ into the document; a graph built in Python has none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.language.expressions import Expression
 from teastreams.core.policies import CircuitBreakerConfig, RetryPolicy
 from teastreams.errors import Position
+
+if TYPE_CHECKING:
+    from teastreams.core.bodies import Body  # a body holds a graph of its own
 
 START = "__start__"
 END = "__end__"
@@ -134,7 +137,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Node:
-    """One node as declared: its work is `run` or an external program.
+    """One node as declared: its work is `run`, an external program, or a body of other nodes.
 
     `run` is called with what its signature names among state, parallel_results, node, context.
 
@@ -151,6 +154,7 @@ class Node:
     where: Optional[Position] = None
     positions: Mapping[str, Position] = field(default_factory=dict)
     command: Optional[Command] = None
+    body: Optional[Body] = None
 
     @property
     def streaming(self) -> bool:

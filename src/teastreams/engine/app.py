@@ -13,6 +13,7 @@ from typing import IO, Any, AsyncIterator, Iterator, Mapping, Optional, Union
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from teastreams.core import drawing
+from teastreams.core.bodies import unfold
 from teastreams.core.events import RunEvent
 from teastreams.core.flow import ENTRY, Flow, flow_of, nodes_in
 from teastreams.core.graph import Graph
@@ -35,6 +36,7 @@ class CompiledGraph:
     def __init__(self, graph: Graph, checkpointer: Optional[Checkpointer] = None) -> None:
         self.graph = graph
         self.flow: Flow = flow_of(graph)
+        unfold(graph)
         self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
         self.own_streams: Mapping[str, int] = OWN_STREAMS

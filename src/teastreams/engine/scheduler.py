@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence
 
+from teastreams.core.bodies import Body as NodeBody
 from teastreams.core.deciding import Undecided, chosen
 from teastreams.core.events import (
     BranchesFinished,
@@ -25,11 +26,12 @@ from teastreams.core.events import (
     Warned,
 )
 from teastreams.core.flow import ENTRY, Branch, Call, Fork, Line, Section, Step
-from teastreams.core.graph import START, Graph
+from teastreams.core.graph import START, Graph, ParallelConfig
 from teastreams.core.language.templates import TemplateError
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update, apply, merged, returned
 from teastreams.core.outcome import Status
 from teastreams.core.plan import SectionPlan
+from teastreams.engine import bodies
 from teastreams.engine.calling import Context, body_of
 from teastreams.engine.filling import filled_program, filled_streams
 from teastreams.errors import NodeError, WorkflowFailed
@@ -71,6 +73,7 @@ class Scheduler:
         self.channels: dict[str, ChannelFigures] = {}
         self.waiting: dict[str, ParallelResults] = {}
         self.result: Any = None
+        self.touched: set[str] = set()
         self._process = ProcessExecutor(own_streams, stepwise)
         self._thread = ThreadExecutor()
 
@@ -138,6 +141,10 @@ class Scheduler:
     def _call(self, name: str) -> Iterator[RunEvent]:
         yield NodeStarted(name)
         started = calls.table.monotonic()
+        body = self.graph.node(name).body
+        if body is not None:
+            yield from self._embody(name, body, started)
+            return
         error = self._perform(name)
         seconds = calls.table.monotonic() - started
         status = Status.DONE if error is None else Status.FAILED
@@ -145,6 +152,30 @@ class Scheduler:
         yield NodeFinished(name, status.name.lower(), seconds)
         if error is not None:
             raise WorkflowFailed(error)
+
+    def _embody(self, name: str, body: NodeBody, started: float) -> Iterator[RunEvent]:
+        """A node that holds other nodes; who failed inside is named by its own name."""
+        try:
+            yield from bodies.events(self, name, body)
+        except WorkflowFailed as failed:
+            seconds = calls.table.monotonic() - started
+            self.nodes[name] = NodeFigures(Status.FAILED, seconds, error=failed.primary)
+            yield NodeFinished(name, "failed", seconds)
+            raise
+        seconds = calls.table.monotonic() - started
+        self.nodes[name] = NodeFigures(Status.DONE, seconds)
+        yield NodeFinished(name, "done", seconds)
+
+    def within(self, graph: Graph, state: dict[str, Any]) -> Scheduler:
+        """A scheduler for a body in the same process: it has the same executors, so that signals find who works."""
+        inner = Scheduler(graph, state, self.run_id, self._nested)
+        inner._process, inner._thread, inner.touched = self._process, self._thread, self.touched
+        return inner
+
+    def merge(self, update: Update) -> None:
+        """Let an update join the state."""
+        self.touched |= update.values.keys()
+        apply(self.state, update)
 
     def _perform(self, name: str) -> Optional[NodeError]:
         """Run one plain node on the state; its own exception as a `NodeError`."""
@@ -158,7 +189,7 @@ class Scheduler:
             return _node_error(name, error)
         self.result = value.values if isinstance(value, Update) else value
         if value is not None:
-            apply(self.state, value if isinstance(value, Update) else Update(returned(value)))
+            self.merge(value if isinstance(value, Update) else Update(returned(value)))
         return None
 
     def _body(self, name: str) -> Body:
@@ -171,13 +202,14 @@ class Scheduler:
 
     def _fork(self, step: Fork) -> Iterator[RunEvent]:
         flows = [self._branch_flow(branch, self.state) for branch in step.branches]
-        results = yield from self._run_branches(flows, step.strategy)
-        yield from self._join(step.fan_in, results)
+        results = yield from self.run_branches(flows, replace(self.graph.parallel, strategy=step.strategy))
+        yield from self.join(step.fan_in, results)
 
-    def _run_branches(
-        self, flows: Sequence[BranchFlow], strategy: str
+    def run_branches(
+        self, flows: Sequence[BranchFlow], config: ParallelConfig
     ) -> Generator[RunEvent, None, list[ParallelFlowResult]]:
-        config = replace(self.graph.parallel, strategy=strategy)
+        """Run branches by the strategy of `config`; their results in the order given, failed ones among them."""
+        strategy = config.strategy
         if strategy == "thread":
             for flow in flows:
                 yield NodeStarted(flow.node_name)
@@ -189,7 +221,8 @@ class Scheduler:
             self.nodes[result.branch] = _figures(result, known)
         return results
 
-    def _join(self, fan_in: str, results: Sequence[ParallelFlowResult]) -> Iterator[RunEvent]:
+    def join(self, fan_in: str, results: Sequence[ParallelFlowResult]) -> Iterator[RunEvent]:
+        """Keep the results for the node `fan_in`; WorkflowFailed when a branch has failed."""
         yield BranchesFinished(fan_in, tuple(results))
         failed = {result.branch: result for result in results if not result.success}
         if failed:
@@ -229,7 +262,7 @@ class Scheduler:
             raise WorkflowFailed(outcome.primary, outcome.collateral)
         if step.fan_in is None:
             for update in outcome.updates.values():
-                apply(self.state, update)
+                self.merge(update)
         else:
             yield from self._join_section(step, outcome, order.plan)
 
@@ -251,14 +284,15 @@ class Scheduler:
         entry = dict(self.state)
         for name, update in outcome.updates.items():
             if name not in owners:
-                apply(self.state, update)
+                self.merge(update)
         results = [_member_result(target, entry, outcome, plan, owners) for target in targets]
         tails = {branch.target: branch for branch in step.branches if branch.target in step.members and branch.steps}
         if tails:
+            config = replace(self.graph.parallel, strategy="process")
             flows = [self._branch_flow(tails[r.branch], r.state) for r in results if r.branch in tails]
-            ended = {result.branch: result for result in (yield from self._run_branches(flows, "process"))}
+            ended = {result.branch: result for result in (yield from self.run_branches(flows, config))}
             results = [ended.get(result.branch, result) for result in results]
-        yield from self._join(step.fan_in or "", results)
+        yield from self.join(step.fan_in or "", results)
 
 
 def last_node(step: Step) -> str:

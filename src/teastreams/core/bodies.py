@@ -96,9 +96,20 @@ def bodies_in(graph: Graph) -> Iterator[tuple[Node, Body]]:
             yield node, node.body
 
 
+def all_within(graph: Graph) -> Iterator[Graph]:
+    """The graphs of all bodies inside this graph, outer before inner; each once."""
+    waiting, seen = [graph], {id(graph)}
+    for here in waiting:  # grows while it is walked
+        for _, body in bodies_in(here):
+            if id(body.graph) not in seen:
+                seen.add(id(body.graph))
+                waiting.append(body.graph)
+                yield body.graph
+
+
 def streams_within(graph: Graph) -> bool:
     """Does a stream section stand in this graph, or in a body inside it?"""
-    return bool(sections_of(graph)) or any(streams_within(body.graph) for _, body in bodies_in(graph))
+    return any(sections_of(each) for each in (graph, *all_within(graph)))
 
 
 def unfold(graph: Graph) -> None:

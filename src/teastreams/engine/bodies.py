@@ -73,9 +73,7 @@ def _subgraph(scheduler: Scheduler, name: str, body: Subgraph) -> Iterator[RunEv
     scheduler.merge(changed)
 
 
-def _walk(
-    scheduler: Scheduler, body: Body, state: dict[str, Any], label: str, name: str
-) -> Iterator[RunEvent]:
+def _walk(scheduler: Scheduler, body: Body, state: dict[str, Any], label: str, name: str) -> Iterator[RunEvent]:
     """Walk the body's flow on a state in this process; its nodes are called `label/inner`, their figures `name/inner`."""
     inner = scheduler.within(body.graph, state)
     try:

@@ -11,9 +11,11 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
+from teastreams.core.bodies import Each, all_within
 from teastreams.core.graph import END, START, Choice, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
+from teastreams.engine.declaring.bodies import Inner, Value, asked, each_graph, loop_of, subgraph_of
 from teastreams.engine.declaring.declarations import Streams, When, command_value, condition_of, streams_config
 from teastreams.engine.live.ends import out_of_reach
 from teastreams.errors import Problem, WorkflowError
@@ -56,8 +58,11 @@ class StateGraph:
         env: Optional[Mapping[str, Optional[str]]] = None,
         cwd: Optional[str] = None,
         ok_exit_codes: Sequence[int] = (0,),
+        subgraph: Optional[Inner] = None,
+        input: Optional[Mapping[str, Value]] = None,  # noqa: A002  what it is called in a document
+        output: Optional[Mapping[str, Value]] = None,
     ) -> StateGraph:
-        """Declare a node, a function or an external program; returns the graph.
+        """Declare a node, a function, an external program or another workflow; returns the graph.
 
         `run` is called with what it names among state, parallel_results, node, context and variables. `streams` maps
         stdin, stdout and stderr to channel names; stdin may be {"from": name, "overflow": ..., "buffer_limit":
@@ -65,11 +70,64 @@ class StateGraph:
         {"to": {"file": path, "append": True}}, {"to": {"file": path, "partial": "keep"}}. `timeout` is in seconds.
         `command` is a program and its arguments, run without a shell in the place of `run`; in the arguments, in paths
         and in the values of `env` (added to the environment; None removes), `{{ state.key }}` and `{{ variables.key }}`
-        are filled in. WorkflowError for an unknown key in `streams`.
+        are filled in. `subgraph` is a graph whose nodes run in the place of `run`, on the same state; with `input`
+        (names to expressions or functions of the state) on a state of these values alone, with `output` (of its state)
+        only these values come back. WorkflowError for an unknown key in `streams` and for text that is no expression.
         """
         config = streams_config(name, streams)
         program = command_value(command, env, cwd, ok_exit_codes)
         node = Node(name, run, config, timeout, interrupt_before, interrupt_after, command=program)
+        if subgraph is not None:
+            node = replace(node, body=subgraph_of(subgraph, input, output))
+        self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
+        return self
+
+    def add_loop(self, name: str, body: Inner, *, condition: Value, max_iterations: int) -> StateGraph:
+        """Declare a node that runs the graph `body` as long as `condition` holds, at most `max_iterations` times (1 to 1000).
+
+        `condition` is an expression or a function of the state, asked before each turn; all turns work on the one
+        state. When it still holds at the end, a warning says so and control goes on.
+        """
+        return self._with(Node(name, body=loop_of(body, condition, max_iterations)))
+
+    def add_each(
+        self,
+        name: str,
+        items: Value,
+        body: Union[Inner, Callable[..., Any]],
+        *,
+        item_var: str = "item",
+        index_var: str = "index",
+        max_concurrency: Optional[int] = None,
+        fail_fast: Optional[bool] = None,
+        strategy: Optional[str] = None,
+        output: Optional[str] = None,
+        fan_in: Optional[str] = None,
+    ) -> StateGraph:
+        """Declare a node that runs `body`, a graph or a function, once for every item, at most `max_concurrency` at once.
+
+        `items` is an expression or a function of the state that yields an iterable. Each branch works on a copy of the
+        state, with its item under `item_var` and its number from 0 under `index_var`. `output` is the key for the list
+        of what the branches yielded, in the order of the items: what the function returned, or the keys that the graph
+        has set. `fan_in` names the node that gets their results as `parallel_results`. `strategy` is thread or process.
+        """
+        inner = each_graph(body, name, self.graph.parallel)
+        each = Each(
+            inner,
+            asked(items),
+            item_var,
+            index_var,
+            max_concurrency,
+            fail_fast,
+            strategy,
+            output,
+            fan_in,
+            single=callable(body),
+        )
+        self._with(Node(name, body=each))
+        return self if fan_in is None else self.add_edge(name, fan_in)
+
+    def _with(self, node: Node) -> StateGraph:
         self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
         return self
 
@@ -162,7 +220,9 @@ class StateGraph:
 
     def problems(self) -> tuple[Problem, ...]:
         """Everything that `compile` would complain about; nothing of the workflow is executed."""
-        return (*rules.check(self.graph), *_nothing_to_run(self.graph), *_unknown_parameters(self.graph))
+        graphs = [self.graph, *all_within(self.graph)]
+        found = [problem for graph in graphs for problem in (*_nothing_to_run(graph), *_unknown_parameters(graph))]
+        return (*rules.check(self.graph), *found)
 
     def compile(
         self,
@@ -216,7 +276,7 @@ def _nothing_to_run(graph: Graph) -> list[Problem]:
             f"node {node.name!r} has nothing to run", "give it a function: add_node(name, run=function)", node.where
         )
         for node in graph.nodes
-        if not callable(node.run) and (node.command is None or node.run is not None)
+        if not callable(node.run) and (node.run is not None or not (node.command or node.body))
     ]
 
 

@@ -337,7 +337,8 @@ tell(threads=threading.active_count())
 
 def test_a_lone_program_is_tried_again_with_its_files(tmp_path: Path) -> None:
     """Its input is opened anew, its output appears only when it has ended well; its exit code has a name."""
-    seen = told("""
+    seen = told(
+        """
 folder = Path(sys.argv[1])
 (folder / "in").write_text("hello")
 script = f"cat; echo x >> {folder}/count; test $(wc -l < {folder}/count) = 3 || exit 9"
@@ -346,5 +347,7 @@ streams = {"stdin": {"from": {"file": str(folder / "in")}}, "stdout": {"to": {"f
 graph.add_node("p", command=["sh", "-c", script], retry={**QUICK, "retry_on": "ExitCode"}, streams=streams)
 result = ended(graph.set_entry_point("p").set_finish_point("p").compile())
 tell(out=(folder / "out").read_text(), retries=result.nodes["p"].retry_count, files=sorted(os.listdir(folder)))
-""", arguments=(str(tmp_path),))
+""",
+        arguments=(str(tmp_path),),
+    )
     assert seen == {"out": "hello", "retries": 2, "files": ["count", "in", "out"]}

@@ -8,13 +8,16 @@ into the document; a graph built in Python has none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.language.expressions import Expression
 from teastreams.core.policies import RAISE, CircuitBreakerConfig, OnError, RetryPolicy
 from teastreams.core.services import ServiceSettings
 from teastreams.core.state.schema import StateSchema
 from teastreams.errors import Position
+
+if TYPE_CHECKING:
+    from teastreams.core.bodies import Body  # a body holds a graph of its own
 
 START = "__start__"
 END = "__end__"
@@ -138,7 +141,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Node:
-    """One node as declared: its work is `run` or an external program.
+    """One node as declared: its work is `run`, an external program, or a body of other nodes.
 
     `run` is called with what its signature names among state, parallel_results, node, context.
 
@@ -157,6 +160,7 @@ class Node:
     command: Optional[Command] = None
     retry: Optional[RetryPolicy] = None
     on_error: OnError = RAISE
+    body: Optional[Body] = None
 
     @property
     def patient(self) -> bool:

@@ -14,6 +14,7 @@ from typing import IO, Any, AsyncIterator, Generator, Iterator, Mapping, Optiona
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from teastreams.core import drawing
+from teastreams.core.bodies import unfold
 from teastreams.core.events import RunEvent
 from teastreams.core.flow import ENTRY, Flow, flow_of, nodes_in
 from teastreams.core.graph import Graph
@@ -39,6 +40,7 @@ class CompiledGraph:
     def __init__(self, graph: Graph, checkpointer: Optional[Checkpointer] = None) -> None:
         self.graph = with_joins(graph)
         self.flow: Flow = flow_of(self.graph.main_line)
+        unfold(self.graph)
         self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
         self._circuits = Circuits()

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Optional
 
+from teastreams.core.bodies import Each
 from teastreams.core.graph import Edge, Node
+from teastreams.workflow.bodies import WORK, body_of
 from teastreams.workflow.commands import command_of
 from teastreams.workflow.conditions import goto_edges
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlValue
@@ -21,7 +23,7 @@ from teastreams.workflow.values import Block, Report, kind, name_of, opened, pla
 from teastreams.workflow.wording import quoted
 
 # Keys of later versions that give a node something to do: where one of them is refused, `run` is not missing.
-OTHER_WORK = frozenset(("script", "uses", "steps", "type", "dynamic_parallel", "while_loop"))
+OTHER_WORK = frozenset(("script", "uses", "action", "dynamic_parallel", "while_loop"))
 
 
 def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Node, tuple[Edge, ...]]]:
@@ -32,13 +34,15 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Nod
     name = _name(block)
     command = command_of(block)
     run = _run(block)
+    body = body_of(block, name or "", run, node_of)
     block.text("description")
-    block.flag("fan_in")
+    if not isinstance(body, Each):
+        block.flag("fan_in")
     positions = block.positions()
     retry, on_error = reaction_of(block, positions)
     node = Node(
         name=name or "",
-        run=run,
+        run=None if isinstance(body, Each) else run,
         streams=streams_of(block, positions),
         timeout_seconds=block.seconds("timeout"),
         interrupt_before=block.flag("interrupt_before"),
@@ -48,6 +52,7 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Nod
         command=command,
         retry=retry,
         on_error=on_error,
+        body=body,
     )
     jumps = goto_edges(block, name or "")
     return (node, jumps) if name else None
@@ -71,7 +76,7 @@ def _run(block: Block) -> Optional[RunBlock]:
     value = block.get("run")
     if value is None:
         busy = "command" in block.entries or block.misspelt & {"run", "command"} or block.later & OTHER_WORK
-        if not busy:
+        if not busy and not block.entries.keys() & WORK:
             block.report.add(block.where, f"{block.label} has nothing to run", "add `run: |` and Python code below it")
         return None
     if not isinstance(value, YamlScalar) or not isinstance(value.value, str):

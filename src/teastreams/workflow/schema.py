@@ -12,6 +12,7 @@ from typing import Callable, Mapping, Optional, TypeVar
 
 from teastreams.core.graph import Graph, Node, ParallelConfig
 from teastreams.errors import Position, Problem
+from teastreams.workflow.bodies import adopted
 from teastreams.workflow.conditions import without_plain_edges
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.edges import edge_of, joined
@@ -51,7 +52,7 @@ def _graph(document: Block, file: str, report: Report) -> Graph:
     edges = joined(_listed(document, "edges", edge_of), report)
     _metadata(document)
     parallel = _with_streams_allowed(nodes, parallel, document)
-    return Graph(
+    graph = Graph(
         nodes=_interrupted(nodes, document),
         edges=(*without_plain_edges(edges, jumps, report), *jumps),
         parallel=parallel,
@@ -64,6 +65,7 @@ def _graph(document: Block, file: str, report: Report) -> Graph:
         services=service_settings(document),
         schema=state_schema(document),
     )
+    return adopted(graph)
 
 
 def _listed(document: Block, key: str, read: Callable[[YamlValue, int, Report], Optional[T]]) -> tuple[T, ...]:

@@ -8,8 +8,9 @@ next key is read all the same. No reader knows what a value is for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
+from teastreams.core.graph import Graph
 from teastreams.errors import Position, Problem
 from teastreams.workflow.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.keys import PLACES, Place
@@ -29,7 +30,8 @@ class Report:
 
     `incomplete` says that a part of the graph is missing, so that its relations cannot be judged. `takes` and `opens`
     say what the readers look for, in the words of JSON Schema: by the place of a key what its value may be, by the
-    place of a mapping which kind of mapping it was opened as.
+    place of a mapping which kind of mapping it was opened as. `subgraph` reads and checks the file of a sub-workflow,
+    whose path and place it is given; None where files are out of reach.
     """
 
     def __init__(self) -> None:
@@ -37,6 +39,7 @@ class Report:
         self.incomplete = False
         self.takes: dict[Position, Mapping[str, object]] = {}
         self.opens: dict[Position, Place] = {}
+        self.subgraph: Optional[Callable[[str, Position], Optional[Graph]]] = None
 
     @property
     def full(self) -> bool:

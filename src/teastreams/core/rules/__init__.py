@@ -10,9 +10,20 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, TypeVar
 
+from teastreams.core.bodies import bodies_in
 from teastreams.core.graph import Graph
 from teastreams.core.joins import with_joins
-from teastreams.core.rules import branches, channels, control, names, outside, reliability, settings, strategies
+from teastreams.core.rules import (
+    bodies,
+    branches,
+    channels,
+    control,
+    names,
+    outside,
+    reliability,
+    settings,
+    strategies,
+)
 from teastreams.core.rules.wording import Found
 from teastreams.core.units import control_of
 from teastreams.errors import Problem
@@ -68,6 +79,10 @@ ALWAYS: tuple[Callable[[Graph], Iterable[Found]], ...] = (
     outside.bad_templates,
     outside.bad_bindings,
     outside.shared_streams,
+    bodies.other_work,
+    bodies.bad_values,
+    bodies.interrupts,
+    bodies.sections_in_threads,
 )
 
 CONTROL = (
@@ -89,6 +104,7 @@ NESTED = (
     strategies.processes_in_threads,
     branches.interrupts,
     outside.bound_in_branches,
+    bodies.sections_in_branches,
 )
 
 
@@ -101,7 +117,8 @@ def check(graph: Graph) -> tuple[Problem, ...]:
     graph = with_joins(graph)
     too_many = names.too_many_nodes(graph)  # alone: the rules below may then take the square of their number
     shape = too_many or _found(SHAPE, graph)
-    found = [*shape, *([] if too_many else _found(ALWAYS, graph)), *([] if shape else _of_control(graph))]
+    found: list[Found] = [*shape, *([] if too_many else _found(ALWAYS, graph)), *([] if shape else _of_control(graph))]
+    found += _of_bodies(graph)
     declared = {id(subject): number for number, subject in enumerate((graph, *graph.nodes, *graph.edges))}
 
     def place(one: Found) -> tuple[int, int, int]:
@@ -114,6 +131,16 @@ def check(graph: Graph) -> tuple[Problem, ...]:
 def _of_control(graph: Graph) -> list[Found]:
     known = control_of(graph.main_line)
     return _found(CONTROL, known) or _found(BRANCHES, known) or _found(NESTED, known)
+
+
+def _of_bodies(graph: Graph) -> list[Found]:
+    """What is wrong inside nodes of this graph; a sub-workflow from a file was checked when it was read."""
+    return [
+        (node, problem)
+        for node, body in bodies_in(graph)
+        if body.graph.file in ("", graph.file)
+        for problem in check(body.graph)
+    ]
 
 
 def _found(rules: Iterable[Callable[[Checked], Iterable[Found]]], checked: Checked) -> list[Found]:

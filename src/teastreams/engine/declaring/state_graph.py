@@ -11,11 +11,13 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
+from teastreams.core.bodies import Each, all_within
 from teastreams.core.graph import END, START, Choice, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.core.limits import RateLimit
 from teastreams.core.services import ServiceSettings
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
+from teastreams.engine.declaring.bodies import Inner, Value, asked, each_graph, loop_of, subgraph_of
 from teastreams.engine.declaring.declarations import Streams, When, command_value, condition_of, streams_config
 from teastreams.engine.declaring.reactions import Reaction, Retry, reaction_value
 from teastreams.engine.declaring.schema import Declared, Reduced
@@ -77,8 +79,11 @@ class StateGraph:
         ok_exit_codes: Sequence[int] = (0,),
         retry: Optional[Retry] = None,
         on_error: Reaction = "raise",
+        subgraph: Optional[Inner] = None,
+        input: Optional[Mapping[str, Value]] = None,  # noqa: A002  what it is called in a document
+        output: Optional[Mapping[str, Value]] = None,
     ) -> StateGraph:
-        """Declare a node, a function or an external program; returns the graph.
+        """Declare a node, a function, an external program or another workflow; returns the graph.
 
         `run` is called with what it names among state, parallel_results, node, context and variables. `streams` maps
         stdin, stdout and stderr to channel names; stdin may be {"from": name, "overflow": ..., "buffer_limit":
@@ -89,6 +94,10 @@ class StateGraph:
         are filled in. `retry` is a `RetryPolicy` or a number of retries; `on_error` is "raise", "graceful" or "retry",
         or a mapping with `mode`, `fallback` and the fields of `RetryPolicy`, as in a document. WorkflowError for an
         unknown key in one of these.
+
+        `subgraph` is a graph whose nodes run in the place of `run`, on the same state; with `input` (names to
+        expressions or functions of the state) on a state of these values alone, with `output` (of its state) only
+        these values come back. WorkflowError for text that is no expression.
         """
         config = streams_config(name, streams)
         program = command_value(command, env, cwd, ok_exit_codes)
@@ -103,7 +112,56 @@ class StateGraph:
             command=program,
             retry=policy,
             on_error=reaction,
+            body=None if subgraph is None else subgraph_of(subgraph, input, output),
         )
+        return self._with(node)
+
+    def add_loop(self, name: str, body: Inner, *, condition: Value, max_iterations: int) -> StateGraph:
+        """Declare a node that runs the graph `body` while `condition` holds, at most `max_iterations` times (to 1000).
+
+        `condition` is an expression or a function of the state, asked before each turn; all turns work on the one
+        state. When it still holds at the end, a warning says so and control goes on.
+        """
+        return self._with(Node(name, body=loop_of(body, condition, max_iterations)))
+
+    def add_each(
+        self,
+        name: str,
+        items: Value,
+        body: Union[Inner, Callable[..., Any]],
+        *,
+        item_var: str = "item",
+        index_var: str = "index",
+        max_concurrency: Optional[int] = None,
+        fail_fast: Optional[bool] = None,
+        strategy: Optional[str] = None,
+        output: Optional[str] = None,
+        fan_in: Optional[str] = None,
+    ) -> StateGraph:
+        """Declare a node that runs `body`, a graph or a function, once for every item, `max_concurrency` at once.
+
+        `items` is an expression or a function of the state that yields an iterable. Each branch works on a copy of the
+        state, with its item under `item_var` and its number from 0 under `index_var`. `output` is the key for the list
+        of what the branches yielded, in the order of the items: what the function returned, or the keys that the graph
+        has set. `fan_in` names the node that gets their results as `parallel_results`. `strategy` is thread or process.
+        """
+        inner = each_graph(body, name, self.graph.parallel)
+        each = Each(
+            inner,
+            asked(items),
+            item_var,
+            index_var,
+            max_concurrency,
+            fail_fast,
+            strategy,
+            output,
+            fan_in,
+            single=callable(body),
+        )
+        self._with(Node(name, body=each))
+        return self if fan_in is None else self.add_edge(name, fan_in)
+
+    def _with(self, node: Node) -> StateGraph:
         self.graph = replace(self.graph, nodes=(*self.graph.nodes, node))
         return self
 
@@ -224,7 +282,9 @@ class StateGraph:
 
     def problems(self) -> tuple[Problem, ...]:
         """Everything that `compile` would complain about; nothing of the workflow is executed."""
-        return (*rules.check(self.graph), *_nothing_to_run(self.graph), *_unknown_parameters(self.graph))
+        graphs = [self.graph, *all_within(self.graph)]
+        found = [problem for graph in graphs for problem in (*_nothing_to_run(graph), *_unknown_parameters(graph))]
+        return (*rules.check(self.graph), *found)
 
     def compile(
         self,
@@ -278,7 +338,7 @@ def _nothing_to_run(graph: Graph) -> list[Problem]:
             f"node {node.name!r} has nothing to run", "give it a function: add_node(name, run=function)", node.where
         )
         for node in graph.nodes
-        if not callable(node.run) and (node.command is None or node.run is not None)
+        if not callable(node.run) and (node.run is not None or (node.command is None and node.body is None))
     ]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from teastreams.core.deciding import Undecided, chosen, shown
-from teastreams.core.flow import Exit
+from teastreams.core.control.deciding import Undecided, chosen, shown
+from teastreams.core.control.flow import Exit
 from teastreams.core.graph import Choice, Negated
 from teastreams.core.language.expressions import parsed
 

@@ -12,10 +12,10 @@ from typing import Any, Iterable, Optional
 
 import pytest
 
-from teastreams.core.flow import Branch, Call, Fork, Section, Step, flow_of, forks_in, nodes_in
+from teastreams.core.control.flow import Branch, Call, Fork, Section, Step, flow_of, forks_in, nodes_in
+from teastreams.core.control.units import channels_of, sections_of, upstream_of
 from teastreams.core.graph import END, START, Edge, Graph, Node, NodeStreamsConfig, ParallelConfig
 from teastreams.core.rules import check
-from teastreams.core.units import channels_of, sections_of, upstream_of
 
 SIGNS = {"<": "stdin", ">": "stdout", "!": "stderr"}
 

@@ -1,4 +1,4 @@
-"""core/joins.py: where parallel branches join that name no fan-in."""
+"""core/control/joins.py: where parallel branches join that name no fan-in."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Optional
 
 import pytest
 
+from teastreams.core.control.joins import with_joins
 from teastreams.core.graph import END, Edge, Graph, Node, NodeStreamsConfig
-from teastreams.core.joins import with_joins
 from teastreams.core.rules import check
 
 

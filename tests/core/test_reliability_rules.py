@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from teastreams.core.flow import flow_of, nodes_in
+from teastreams.core.control.flow import flow_of, nodes_in
 from teastreams.core.graph import END, START, Binding, Command, Edge, Graph, Node, NodeStreamsConfig, ParallelConfig
 from teastreams.core.limits import RateLimit
 from teastreams.core.policies import OnError, RetryPolicy

@@ -12,7 +12,7 @@ from typing import Any, Iterable, Optional
 
 import pytest
 
-from teastreams.core.flow import flow_of, nodes_in
+from teastreams.core.control.flow import flow_of, nodes_in
 from teastreams.core.graph import (
     END,
     MAX_CONSUMERS,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import teastreams as ts
-from teastreams.core.flow import flow_of
+from teastreams.core.control.flow import flow_of
 from teastreams.engine.live.ends import ends_of, new_tap
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from teastreams.core.graph import OVERFLOWS, STRATEGIES
-from teastreams.workflow import nodes
 from teastreams.workflow.document import read
 from teastreams.workflow.json_schema import DIALECT, json_schema
 from teastreams.workflow.keys import PLACES, Place
 from teastreams.workflow.load import load_bytes
+from teastreams.workflow.readers import nodes
 from teastreams.workflow.scalars import SIZE_PATTERN, size_of
 from teastreams.workflow.values import plain
 
@@ -135,7 +135,8 @@ def test_what_must_be_there_is_required() -> None:
     assert required["an edge"] == {"to"}
     assert SCHEMA["$defs"]["an_edge"]["anyOf"] == [{"required": ["from"]}, {"required": ["type"]}]  # type: ignore[index]
     assert required["a node"] == {"name"}
-    assert definition_of_node()["anyOf"] == [{"required": ["run"]}, {"required": ["command"]}]
+    work = ("run", "command", "type", "steps", "subgraph")
+    assert definition_of_node()["anyOf"] == [{"required": [key]} for key in work]
     assert required["`stdin` of a node"] == {"from"}
     assert required["settings"] == set()
 

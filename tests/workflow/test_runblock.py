@@ -14,9 +14,9 @@ from typing import Any, Optional
 import pytest
 
 from teastreams.errors import Problem
-from teastreams.workflow import runblock
 from teastreams.workflow.document import YamlMapping, YamlScalar, read
-from teastreams.workflow.runblock import NAMES, RunBlock, compile_run
+from teastreams.workflow.readers import runblock
+from teastreams.workflow.readers.runblock import NAMES, RunBlock, compile_run
 
 
 def source(document: str, file: str = "f.yaml") -> YamlScalar:

@@ -1,4 +1,4 @@
-"""workflow/state.py: `state_schema:` and `settings.state` of a document, and what is wrong in them."""
+"""workflow/readers/state.py: `state_schema:` and `settings.state` of a document, and what is wrong in them."""
 
 from __future__ import annotations
 

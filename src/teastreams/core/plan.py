@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Collection, Mapping, Optional, Sequence
 
+from teastreams.core.control.units import in_stream_order
 from teastreams.core.graph import STREAMS, Binding, Delivery, NodeStreamsConfig, StreamSettings
-from teastreams.core.units import in_stream_order
 
 OUTSIDE = ""
 """Holder of a pipe end that belongs to the caller, not to a worker."""

@@ -14,11 +14,11 @@ from typing import IO, Any, AsyncIterator, Generator, Iterator, Mapping, Optiona
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from teastreams.core import drawing
-from teastreams.core.bodies import unfold
+from teastreams.core.control.bodies import unfold
+from teastreams.core.control.flow import ENTRY, Flow, flow_of, nodes_in
+from teastreams.core.control.joins import with_joins
 from teastreams.core.events import RunEvent
-from teastreams.core.flow import ENTRY, Flow, flow_of, nodes_in
 from teastreams.core.graph import Graph
-from teastreams.core.joins import with_joins
 from teastreams.engine.live.ends import ends_of, new_tap
 from teastreams.engine.live.handle import RunHandle
 from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dict

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
-from teastreams.core.bodies import Asked, Body, Each, Loop, Subgraph, inner_name, strategy_of
+from teastreams.core.control.bodies import Asked, Body, Each, Loop, Subgraph, inner_name, strategy_of
 from teastreams.core.events import (
     BranchesFinished,
     NodeFinished,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Mapping, Optional
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, MemoryCheckpointer
-from teastreams.core.flow import Call, Flow, Step
+from teastreams.core.control.flow import Call, Flow, Step
 from teastreams.core.graph import Graph
 from teastreams.core.merge import ParallelFlowResult, ParallelResults
 from teastreams.engine.results import Pause, RunFinished, RunResult

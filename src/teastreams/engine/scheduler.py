@@ -14,8 +14,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence, Union
 
-from teastreams.core.bodies import Body as NodeBody
-from teastreams.core.deciding import Undecided, chosen
+from teastreams.core.control.bodies import Body as NodeBody
+from teastreams.core.control.deciding import Undecided, chosen
+from teastreams.core.control.flow import ENTRY, Branch, Call, Fork, Line, Section, Step
 from teastreams.core.events import (
     BranchesFinished,
     NodeFinished,
@@ -26,7 +27,6 @@ from teastreams.core.events import (
     StateChanged,
     Warned,
 )
-from teastreams.core.flow import ENTRY, Branch, Call, Fork, Line, Section, Step
 from teastreams.core.graph import END, START, Edge, Graph, ParallelConfig
 from teastreams.core.merge import (
     ParallelFlowResult,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Iterator
 
+from teastreams.core.control.flow import Section
 from teastreams.core.events import RunEvent
-from teastreams.core.flow import Section
 from teastreams.core.language.templates import TemplateError
 from teastreams.core.merge import only
 from teastreams.core.plan import SectionPlan

@@ -183,12 +183,17 @@ def _yaml(sample: Sample, where: Position) -> YamlValue:
 def _required(way: _Way, place: Place) -> Schema:
     """The keys that cure a complaint about the mapping: those that none can replace, and those of which one will do."""
     complaints = _complaints(way)
-    tried = [(key, entry) for key in place.keys for entry in (_best(way, key), *_words(way, key))]
-    entries = {key: entry for key, entry in tried if _complaints(way, entry) < complaints}
-    cures = list(entries)
-    required = [key for key in cures if _complaints(way, *(entries[other] for other in cures if other != key))]
-    choice = [{"required": [key]} for key in cures if key not in required]
-    return {**({"required": required} if required else {}), **({"anyOf": choice} if choice else {})}
+    cured: dict[str, dict[str, None]] = {complaint: {} for complaint in complaints}
+    for key in place.keys:
+        for entry in (_best(way, key), *_words(way, key)):
+            left = _complaints(way, entry)
+            for complaint in complaints:
+                if complaint not in left:
+                    cured[complaint][key] = None
+    required = [next(iter(keys)) for keys in cured.values() if len(keys) == 1]
+    choices = [[{"required": [key]} for key in keys] for keys in cured.values() if len(keys) > 1]
+    both = {"anyOf": choices[0]} if len(choices) == 1 else {"allOf": [{"anyOf": each} for each in choices]}
+    return {**({"required": required} if required else {}), **(both if choices else {})}
 
 
 def _best(way: _Way, key: str) -> YamlEntry:
@@ -204,6 +209,6 @@ def _words(way: _Way, key: str) -> list[YamlEntry]:
     return [_entry(key, str(word)) for word in words] if isinstance(words, list) else []
 
 
-def _complaints(way: _Way, *entries: YamlEntry) -> int:
-    """How much is wrong with the mapping itself, not with what it holds."""
-    return sum(problem.where == _SUBJECT for problem in way.report(*entries).problems)
+def _complaints(way: _Way, *entries: YamlEntry) -> list[str]:
+    """What is wrong with the mapping itself, not with what it holds: its fix, as messages name it."""
+    return [problem.fix for problem in way.report(*entries).problems if problem.where == _SUBJECT]

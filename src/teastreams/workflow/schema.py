@@ -12,14 +12,14 @@ from typing import Callable, Mapping, Optional, TypeVar
 
 from teastreams.core.graph import Graph, Node, ParallelConfig
 from teastreams.errors import Position, Problem
-from teastreams.workflow.bodies import adopted
-from teastreams.workflow.conditions import without_plain_edges
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlSequence, YamlValue
-from teastreams.workflow.edges import edge_of, joined
 from teastreams.workflow.keys import CONFIG, DOCUMENT
-from teastreams.workflow.nodes import node_of
-from teastreams.workflow.settings import parallel_config, service_settings
-from teastreams.workflow.state import state_schema
+from teastreams.workflow.readers.bodies import adopted
+from teastreams.workflow.readers.conditions import without_plain_edges
+from teastreams.workflow.readers.edges import edge_of, joined
+from teastreams.workflow.readers.nodes import node_of
+from teastreams.workflow.readers.settings import parallel_config, service_settings
+from teastreams.workflow.readers.state import state_schema
 from teastreams.workflow.values import Block, Report, kind, name_of, opened, plain
 from teastreams.workflow.wording import nearest, quoted
 

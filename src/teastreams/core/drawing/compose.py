@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Iterable, Sequence
 
-from teastreams.core.deciding import shown
+from teastreams.core.control.deciding import shown
+from teastreams.core.control.flow import ENTRY, Branch, Call, Exit, Flow, Fork, Section, Step, flow_of
 from teastreams.core.drawing.picture import Arrow, Frame, Item, Kind, Lane, Picture, Shape, Split
-from teastreams.core.flow import ENTRY, Branch, Call, Exit, Flow, Fork, Section, Step, flow_of
 from teastreams.core.graph import END, START, Binding, Graph, Node, StreamSettings
 from teastreams.core.plan import Channel, Consumer, SectionPlan, plan_section
 from teastreams.core.rules.wording import quoted

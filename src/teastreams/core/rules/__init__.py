@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, TypeVar
 
-from teastreams.core.bodies import bodies_in
+from teastreams.core.control.bodies import bodies_in
+from teastreams.core.control.joins import with_joins
+from teastreams.core.control.units import control_of
 from teastreams.core.graph import Graph
-from teastreams.core.joins import with_joins
 from teastreams.core.rules import (
     bodies,
     branches,
@@ -25,7 +26,6 @@ from teastreams.core.rules import (
     strategies,
 )
 from teastreams.core.rules.wording import Found
-from teastreams.core.units import control_of
 from teastreams.errors import Problem
 
 __all__ = ["check"]

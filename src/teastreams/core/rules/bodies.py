@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from teastreams.core.bodies import MAX_ITERATIONS, Body, Each, Loop, bodies_in, strategy_of, streams_within
-from teastreams.core.flow import Fork, forks_in, nodes_in, unfolded
+from teastreams.core.control.bodies import MAX_ITERATIONS, Body, Each, Loop, bodies_in, strategy_of, streams_within
+from teastreams.core.control.flow import Fork, forks_in, nodes_in, unfolded
+from teastreams.core.control.units import Control
 from teastreams.core.graph import Graph, Node
 from teastreams.core.rules.wording import Found, found, meant, quoted
-from teastreams.core.units import Control
 
 
 def other_work(graph: Graph) -> Iterator[Found]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping, Sequence
 
-from teastreams.core.flow import Fork, Section, forks_in, nodes_in, unfolded
+from teastreams.core.control.flow import Fork, Section, forks_in, nodes_in, unfolded
+from teastreams.core.control.units import Control, Way
 from teastreams.core.graph import END, START, Edge
 from teastreams.core.rules.wording import Found, found, listed, quoted, yaml_edge, yaml_name
-from teastreams.core.units import Control, Way
 
 MAIN = 0  # the number of the main line among all lines
 

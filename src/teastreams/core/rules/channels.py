@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Iterator, Optional
 
+from teastreams.core.control.units import ChannelEnds, channels_of, upstream_of
 from teastreams.core.graph import MAX_CONSUMERS, STREAMS, Edge, Graph, Node
 from teastreams.core.rules.wording import Found, found, listed, meant, path, quoted, yaml_edge, yaml_name
-from teastreams.core.units import ChannelEnds, channels_of, upstream_of
 
 
 def nameless(graph: Graph) -> Iterator[Found]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Iterator, Sequence
 
+from teastreams.core.control.units import Control, Unit, Way
 from teastreams.core.graph import END, START, Edge
 from teastreams.core.rules.wording import (
     Found,
@@ -23,7 +24,6 @@ from teastreams.core.rules.wording import (
     yaml_list,
     yaml_name,
 )
-from teastreams.core.units import Control, Unit, Way
 
 MAX_SHOWN = 4
 

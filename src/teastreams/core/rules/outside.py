@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Iterator, Optional
 
-from teastreams.core.flow import forks_in, nodes_in, unfolded
+from teastreams.core.control.flow import forks_in, nodes_in, unfolded
+from teastreams.core.control.units import Control
 from teastreams.core.graph import STREAMS, Binding, Command, Delivery, Graph, Node
 from teastreams.core.language.templates import TemplateError, parsed
 from teastreams.core.rules.wording import Found, found, listed, quoted
-from teastreams.core.units import Control
 
 LAST_EXIT_CODE = 255
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Iterator, NamedTuple, Optional, Sequence
 
+from teastreams.core.control.units import sections_of
 from teastreams.core.graph import ON_THREADS, OVERFLOWS, STRATEGIES, STREAM_MODES, Edge, Graph, Node, ParallelConfig
 from teastreams.core.policies import ERROR_MODES, RetryPolicy
 from teastreams.core.rules.wording import Found, Subject, found, place, quoted
-from teastreams.core.units import sections_of
 
 PROCESS_YAML = "\nsettings:\n  parallel:\n    strategy: process"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from teastreams.core.flow import Fork, forks_in, unfolded
+from teastreams.core.control.flow import Fork, forks_in, unfolded
+from teastreams.core.control.units import Control
 from teastreams.core.rules.wording import Found, found, quoted
-from teastreams.core.units import Control
 
 
 def processes_in_threads(control: Control) -> Iterator[Found]:

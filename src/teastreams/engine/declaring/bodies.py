@@ -1,4 +1,4 @@
-"""What `StateGraph` takes for nodes that hold other nodes -> the frozen values of `core.bodies`.
+"""What `StateGraph` takes for nodes that hold other nodes -> the frozen values of `core.control.bodies`.
 
 A graph inside may be a builder, a compiled workflow or a plain `Graph`. Expressions are texts, compiled here and never
 evaluated, or functions of the state. What the values may be is the business of `core.rules`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, Optional, Protocol, Union
 
-from teastreams.core.bodies import Asked, Loop, Subgraph
+from teastreams.core.control.bodies import Asked, Loop, Subgraph
 from teastreams.core.graph import Graph, Node, ParallelConfig
 from teastreams.core.language.expressions import ExpressionError, parsed
 from teastreams.errors import Problem, WorkflowError

@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from teastreams.checkpoint import Checkpointer
 from teastreams.core import rules
-from teastreams.core.bodies import Each, all_within
+from teastreams.core.control.bodies import Each, all_within
 from teastreams.core.graph import END, START, Choice, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.core.limits import RateLimit
 from teastreams.core.services import ServiceSettings

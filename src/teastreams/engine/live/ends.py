@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
-from teastreams.core.flow import Flow, Section, Step, nodes_in
+from teastreams.core.control.flow import Flow, Section, Step, nodes_in
 from teastreams.core.graph import Graph
 from teastreams.errors import Problem, WorkflowError
 from teastreams.runtime.supervision.outside import Feed, Outside, Tap

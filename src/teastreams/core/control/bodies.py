@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Callable, Iterator, Mapping, Optional, Union
 
-from teastreams.core.flow import Line, flow_of
+from teastreams.core.control.flow import Line, flow_of
+from teastreams.core.control.joins import with_joins
+from teastreams.core.control.units import sections_of
 from teastreams.core.graph import Graph, Node
-from teastreams.core.joins import with_joins
 from teastreams.core.language.expressions import Expression
-from teastreams.core.units import sections_of
 
 Asked = Union[Expression, Callable[..., Any]]  # a text of a document, or a function of the state
 

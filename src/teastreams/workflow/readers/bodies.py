@@ -1,4 +1,4 @@
-"""Keys of a node that hold other nodes -> `core.bodies`: loops, fan-outs over items, sub-workflows, steps.
+"""Keys of a node that hold other nodes -> `core.control.bodies`: loops, fan-outs over items, sub-workflows, steps.
 
 Every key is read whatever the node's `type` is, so that all its mistakes are told at once; then it is asked whether
 the keys go together. Inner nodes are read as all nodes are. A sub-workflow's file is read by the report's `subgraph`.
@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Callable, Mapping, Optional
 
-from teastreams.core.bodies import MAX_ITERATIONS, Body, Each, Loop, Subgraph, bodies_in
+from teastreams.core.control.bodies import MAX_ITERATIONS, Body, Each, Loop, Subgraph, bodies_in
 from teastreams.core.graph import Edge, Graph, Node
 from teastreams.core.language.expressions import Expression, ExpressionError, parsed
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlSequence, YamlValue
-from teastreams.workflow.runblock import RunBlock
+from teastreams.workflow.readers.runblock import RunBlock
 from teastreams.workflow.values import Block, Report, kind, name_of, place_of
 from teastreams.workflow.wording import escaped, listed
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import Optional
 
-from teastreams.core.bodies import Each
+from teastreams.core.control.bodies import Each
 from teastreams.core.graph import Edge, Node
-from teastreams.workflow.bodies import WORK, body_of
-from teastreams.workflow.commands import command_of
-from teastreams.workflow.conditions import goto_edges
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlValue
 from teastreams.workflow.keys import NODE
-from teastreams.workflow.reliability import reaction_of
-from teastreams.workflow.runblock import RunBlock, compile_run
-from teastreams.workflow.streams import streams_of
+from teastreams.workflow.readers.bodies import WORK, body_of
+from teastreams.workflow.readers.commands import command_of
+from teastreams.workflow.readers.conditions import goto_edges
+from teastreams.workflow.readers.reliability import reaction_of
+from teastreams.workflow.readers.runblock import RunBlock, compile_run
+from teastreams.workflow.readers.streams import streams_of
 from teastreams.workflow.values import Block, Report, kind, name_of, opened, place_of
 from teastreams.workflow.wording import quoted
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from teastreams.core.flow import Exit
+from teastreams.core.control.flow import Exit
 from teastreams.core.graph import Choice, Condition, Negated
 from teastreams.core.language.expressions import ExpressionError, inside
 

@@ -15,7 +15,7 @@ from teastreams.core.services import ServiceSettings
 from teastreams.errors import Position
 from teastreams.workflow.document import YamlMapping, YamlScalar
 from teastreams.workflow.keys import PARALLEL, RATE_LIMITER, SETTINGS, STREAMS_SETTINGS
-from teastreams.workflow.reliability import circuit_of, retry_of
+from teastreams.workflow.readers.reliability import circuit_of, retry_of
 from teastreams.workflow.values import Block, opened, place_of
 from teastreams.workflow.wording import quoted
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Iterable, Optional, Sequence
 
-from teastreams.core.deciding import shown
+from teastreams.core.control.deciding import shown
 from teastreams.core.graph import START, STRATEGIES, STREAM_MODES, Choice, Edge, Negated
 from teastreams.core.language.expressions import Expression
 from teastreams.core.policies import OnError, RetryPolicy
-from teastreams.workflow.conditions import condition_of
 from teastreams.workflow.document import YamlSequence, YamlValue
 from teastreams.workflow.keys import EDGE
-from teastreams.workflow.reliability import reaction_of
+from teastreams.workflow.readers.conditions import condition_of
+from teastreams.workflow.readers.reliability import reaction_of
 from teastreams.workflow.values import Block, Report, name_of, opened, place_of, plain
 from teastreams.workflow.wording import quoted
 

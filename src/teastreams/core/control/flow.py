@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Iterable, Iterator, Mapping, Optional, Sequence, Union
 
+from teastreams.core.control.units import Control, Unit, Way, control_of
 from teastreams.core.graph import END, START, Condition, Edge, Graph
-from teastreams.core.units import Control, Unit, Way, control_of
 
 
 @dataclass(frozen=True)

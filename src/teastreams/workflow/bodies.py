@@ -172,7 +172,7 @@ def _expressions(block: Block, key: str) -> Optional[Mapping[str, Expression]]:
     """A mapping of names to expressions; None where the key is absent or no mapping."""
     value = block.get(key)
     if not isinstance(value, YamlMapping):
-        if value is not None and (key == "input" or "subgraph" in block.entries and "type" not in block.entries):
+        if value is not None and (key == "input" or ("subgraph" in block.entries and "type" not in block.entries)):
             block.wrong(key, "a mapping of names to expressions", '{total: "{{ state.total }}"}')
         return None
     found: dict[str, Expression] = {}

@@ -30,8 +30,8 @@ class Report:
 
     `incomplete` says that a part of the graph is missing, so that its relations cannot be judged. `takes` and `opens`
     say what the readers look for, in the words of JSON Schema: by the place of a key what its value may be, by the
-    place of a mapping which kind of mapping it was opened as. `subgraph` reads and checks the file of a sub-workflow, whose
-    path and place it is given; None where files are out of reach.
+    place of a mapping which kind of mapping it was opened as. `subgraph` reads and checks the file of a sub-workflow,
+    whose path and place it is given; None where files are out of reach.
     """
 
     def __init__(self) -> None:

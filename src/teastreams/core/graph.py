@@ -202,8 +202,8 @@ class Edge:
 
     `strategy` overrides the settings for this edge, and so do `max_workers`, `timeout_seconds`, `fail_fast` and `retry`
     where they are not None. `fan_in` names the node where the branches join; with `on_error` graceful it gets the
-    results of failed branches, too. With `merges` nobody wrote the fan-in: it follows from the edges (`control.joins`), may
-    be END, and the branches' changes join the state. With a `condition`, control takes the edge only when that
+    results of failed branches, too. With `merges` nobody wrote the fan-in: it follows from the edges (`joins`),
+    may be END, and the branches' changes join the state. With a `condition`, control takes the edge only when that
     holds; the edges of a node are asked in their order, those without a condition last.
     """
 

@@ -338,7 +338,7 @@ def _nothing_to_run(graph: Graph) -> list[Problem]:
             f"node {node.name!r} has nothing to run", "give it a function: add_node(name, run=function)", node.where
         )
         for node in graph.nodes
-        if not callable(node.run) and (node.run is not None or (node.command is None and node.body is None))
+        if not callable(node.run) and ((node.command is None and node.body is None) or node.run is not None)
     ]
 
 

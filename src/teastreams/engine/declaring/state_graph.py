@@ -227,10 +227,14 @@ class StateGraph:
             self._add(Edge(source, (target,), condition=Choice(function, answer, answers)))
         return self
 
+    def add_fanin_node(self, name: str, run: Callable[..., Any]) -> StateGraph:
+        """Declare the node where branches join: `add_node` under the name that other engines have for it."""
+        return self.add_node(name, run=run)
+
     def add_parallel_edge(
         self,
         source: str,
-        targets: Sequence[str],
+        targets: Union[str, Sequence[str]],
         fan_in: Optional[str] = None,
         *,
         strategy: Optional[str] = None,
@@ -244,6 +248,8 @@ class StateGraph:
     ) -> StateGraph:
         """Declare a fan-out: all `targets` run at once, by thread or process, and join at the node `fan_in`.
 
+        A single name adds a branch to the fan-out that leads from `source` to that `fan_in` already, if there is one.
+
         What is not None goes before the settings. `retry` tries a failed branch again, from its beginning; with
         `on_error="graceful"` the fan-in gets the results of failed branches, too. With
         `when`, control takes the edge only when that holds, as in `add_edge`. WorkflowError for an unknown key.
@@ -251,6 +257,10 @@ class StateGraph:
         Without a `fan_in` plain branches join where the edges lead all of them, or at the end, and what they changed is
         merged into the state: a key that two of them changed needs a reducer.
         """
+        if isinstance(targets, str):
+            known = next((each for each in self.graph.edges if _grows(each, source, fan_in)), None)
+            targets = (targets,) if known is None else (*known.targets, targets)
+            self.graph = replace(self.graph, edges=tuple(each for each in self.graph.edges if each is not known))
         policy, reaction = reaction_value(f"the parallel edge from {source!r}", retry, on_error)
         edge = Edge(
             source,
@@ -294,14 +304,18 @@ class StateGraph:
         interrupt_after: Sequence[str] = (),
         feed: Sequence[str] = (),
         read: Sequence[str] = (),
+        parallel_config: Optional[ParallelConfig] = None,
     ) -> CompiledGraph:
         """Check everything and return the workflow ready to run; `WorkflowError` lists every problem at once.
 
+        `parallel_config` goes before what the graph was made with.
         `feed` names channels that no node writes, because the caller does (`run(feed={...})`); `read` names channels
         that no node has to read, because the caller does (`start().open(...)`).
         """
         graph = _with_interrupts(self.graph, interrupt_before, interrupt_after)
         graph = replace(graph, fed=frozenset(feed), opened=frozenset(read))
+        if parallel_config is not None:
+            graph = replace(graph, parallel=parallel_config, strategy_given=True)
         checked = StateGraph.from_graph(graph)
         problems = checked.problems()
         if problems:
@@ -315,6 +329,11 @@ class StateGraph:
     def _add(self, edge: Edge) -> StateGraph:
         self.graph = replace(self.graph, edges=(*self.graph.edges, edge))
         return self
+
+
+def _grows(edge: Edge, source: str, fan_in: Optional[str]) -> bool:
+    """Is this the fan-out to which a branch from `source` to `fan_in` belongs?"""
+    return edge.parallel and edge.source == source and edge.fan_in == fan_in
 
 
 def _with_interrupts(graph: Graph, before: Sequence[str], after: Sequence[str]) -> Graph:

@@ -24,6 +24,7 @@ from teastreams.runtime.fds import make_pipe
 from teastreams.runtime.gauges import Gauges, Phase
 from teastreams.runtime.node import stdio
 from teastreams.runtime.node.control import Control
+from teastreams.runtime.node.pickles import pickled
 
 FAILED = Verdict(False, "p", "killed by signal 9")
 
@@ -51,7 +52,7 @@ class Node:
             self.source.close()
 
     def tell(self, verdict: Verdict, *updates: Update) -> None:
-        message = (verdict, tuple(pickle.dumps(update, protocol=5) for update in updates))
+        message = (verdict, tuple(pickled(update) for update in updates))
         os.write(self.mouth.number, frame(Kind.VERDICT, pickle.dumps(message, protocol=5)))
 
     def give_back(self) -> None:

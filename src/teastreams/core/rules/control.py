@@ -78,13 +78,14 @@ def beside_the_branches(control: Control) -> Iterator[Found]:
 
 def endless(control: Control) -> Iterator[Found]:
     ending = _ending(control)
+    caught = [name for name in _reached(control) if name not in ending]
+    reach = _reach(control) if caught else {}
     told: set[str] = set()
-    for name in _reached(control):
-        if name not in ending and name not in told:
-            circle = _shortest_circle(control, control.units[name])
-            if told.isdisjoint(control.head[node] for node in circle):
-                yield from [_circling(control, circle)] if circle else ()
-            told.update(control.head[node] for node in circle)
+    for name in caught:
+        # What leads into a loop that was told already is its consequence.
+        if name in reach[name] and told.isdisjoint(reach[name]):
+            told.add(name)
+            yield _circling(control, _shortest_circle(control, control.units[name]))
 
 
 def entered_in_the_middle(control: Control) -> Iterator[Found]:
@@ -210,16 +211,16 @@ def _ending(control: Control) -> set[str]:
 
 
 def _shortest_circle(control: Control, unit: Unit) -> list[str]:
-    """The nodes from a unit on a circle back into it; empty when it lies on none."""
+    """The nodes from a unit that lies on a circle back into it."""
     trails = deque(list(hop) for hop in unit.hops)
     seen: set[str] = set()
-    while trails and control.unit(trails[0][-1]) is not unit:
+    while control.unit(trails[0][-1]) is not unit:
         trail = trails.popleft()
         here = control.unit(trail[-1])
         if here.members[0] not in seen:
             seen.add(here.members[0])
             trails += [_extended(trail, hop) for hop in here.hops]
-    return trails[0] if trails else []
+    return trails[0]
 
 
 def _extended(trail: list[str], hop: tuple[str, str]) -> list[str]:

@@ -38,17 +38,19 @@ def circular_fallbacks(graph: Graph) -> Iterator[Found]:
 
 
 def fallbacks_with_edges(graph: Graph) -> Iterator[Found]:
+    fallbacks = graph.fallbacks
     for edge in graph.edges:
         for name in (edge.source, *edge.targets, edge.fan_in):
-            if name in graph.fallbacks:
+            if name in fallbacks:
                 message = f"{quoted(name or '')} is the fallback of another node and has an edge of its own"
                 fix = "delete the edge: a fallback runs in the place of the failed node, and the run goes on from there"
                 yield found(edge, message, fix, "from" if name == edge.source else "to")
 
 
 def unfit_fallbacks(graph: Graph) -> Iterator[Found]:
+    fallbacks = graph.fallbacks
     for node in graph.nodes:
-        if node.name not in graph.fallbacks:
+        if node.name not in fallbacks:
             continue
         if node.streaming:
             message = f"the fallback {quoted(node.name)} has streams or is a program"

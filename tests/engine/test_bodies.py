@@ -52,7 +52,14 @@ def test_events_of_a_loop_name_the_turn_and_the_limit_ends_it_with_a_warning() -
 
 
 def test_who_fails_in_a_loop_is_named_with_its_turn_and_its_own_exception() -> None:
-    text = "nodes: [{name: l, type: while_loop, condition: 'True', max_iterations: 5, body: [{name: f, run: 'state[\"n\"] -= 1; 1 / state[\"n\"]'}]}]"
+    text = """
+nodes:
+  - name: l
+    type: while_loop
+    condition: "True"
+    max_iterations: 5
+    body: [{name: f, run: 'state["n"] -= 1; 1 / state["n"]'}]
+"""
     with pytest.raises(ts.WorkflowFailed) as failed:
         app_of(text).run({"n": 2})
 
@@ -163,7 +170,13 @@ def test_problems_of_a_subgraph_have_its_own_places_and_a_circle_is_refused(tmp_
 
 
 def test_steps_run_one_after_another_and_are_named_inside_their_node() -> None:
-    text = 'nodes: [{name: n, steps: [{name: a, run: \'return {"x": 1}\'}, {name: b, run: \'return {"y": state["x"] + 1}\'}]}]'
+    text = """
+nodes:
+  - name: n
+    steps:
+      - {name: a, run: 'return {"x": 1}'}
+      - {name: b, run: 'return {"y": state["x"] + 1}'}
+"""
     result = app_of(text).run({})
 
     assert dict(result.state) == {"x": 1, "y": 2}
@@ -177,11 +190,11 @@ def test_steps_run_one_after_another_and_are_named_inside_their_node() -> None:
         ("type: while_loop, condition: state.n, max_iterations: 1001, body: [{name: a, run: pass}]", "from 1 to 1000"),
         ("type: while_loop, condition: 'a b', max_iterations: 1, body: [{name: a, run: pass}]", "not a Python expr"),
         (
-            "type: while_loop, condition: state.n, max_iterations: 1, body: [{name: a, run: pass, interrupt_after: true}]",
+            'type: while_loop, condition: "1", max_iterations: 1, body: [{name: a, run: pass, interrupt_after: true}]',
             "interrupt_after inside node",
         ),
         (
-            "type: while_loop, condition: state.n, max_iterations: 1, body: [{name: a, run: pass}, {name: a, run: pass}]",
+            'type: while_loop, condition: "1", max_iterations: 1, body: [{name: a, run: pass}, {name: a, run: pass}]',
             "two nodes are called 'a'",
         ),
         ("type: dynamic_parallel, items: state.n", "has nothing to run"),

@@ -14,7 +14,7 @@ from typing import IO, Any, AsyncIterator, Generator, Iterator, Mapping, Optiona
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from teastreams.core import drawing
-from teastreams.core.control.bodies import unfold
+from teastreams.core.control.bodies import bodies_in, unfold
 from teastreams.core.control.flow import ENTRY, Flow, flow_of, nodes_in
 from teastreams.core.control.joins import with_joins
 from teastreams.core.events import RunEvent
@@ -216,10 +216,7 @@ class CompiledGraph:
     @property
     def workflow_hash(self) -> str:
         """Names the shape of the workflow: a checkpoint is resumed only into the shape that wrote it."""
-        steps = [(type(step).__name__, tuple(nodes_in((step,)))) for step in self.flow]
-        jumps = [(index, [each.to for each in exits]) for index, exits in sorted(self.flow.jumps.items())]
-        text = repr((steps, jumps))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(repr(_shape(self.graph, self.flow)).encode()).hexdigest()[:16]
 
     def _workflow(self) -> Workflow:
         return Workflow(self.graph, self.flow, self.workflow_hash, self.own_streams, self._circuits)
@@ -290,6 +287,14 @@ class CompiledGraph:
                     yield event
         finally:
             events.close()
+
+
+def _shape(graph: Graph, flow: Flow) -> tuple[Any, ...]:
+    """The steps, the ways between them, and the shapes of what stands inside nodes, as plain values."""
+    steps = [(type(step).__name__, tuple(nodes_in((step,)))) for step in flow]
+    jumps = [(index, [each.to for each in exits]) for index, exits in sorted(flow.jumps.items())]
+    inner = [(node.name, type(body).__name__, _shape(body.graph, body.flow)) for node, body in bodies_in(graph)]
+    return (steps, jumps, *inner)
 
 
 def _registry(graph: Graph) -> StreamRegistry:

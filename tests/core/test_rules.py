@@ -28,6 +28,7 @@ from teastreams.core.graph import (
     ParallelConfig,
     StreamSettings,
 )
+from teastreams.core.language.expressions import parsed
 from teastreams.core.policies import CircuitBreakerConfig, RetryPolicy
 from teastreams.core.rules import check
 from teastreams.core.rules.wording import nearest
@@ -350,6 +351,23 @@ CONTROL = {
             "'p' leads out of its stream section to 'c', but is in no branch of the parallel edge from 'p'; let it "
             "lead to "
             "the fan-in: `- {from: p, to: f}`"
+        ),
+    ),
+    "a condition inside a section": (
+        graph("a>x b<x c", chain("a b c"), [Edge("a", ("b",), condition=parsed("state.n"))]),
+        (
+            "the edge a -> b has a condition, but both nodes belong to one stream section; delete the condition: a "
+            "section starts and ends as one; decide before it or after it"
+        ),
+    ),
+    "a branch that leads back to the main line": (
+        graph(
+            "s a b f",
+            [fork("s", "a b", "f"), Edge("b", ("s",), condition=parsed("state.n")), Edge("b", ("f",)), *chain("a f")],
+        ),
+        (
+            "'s' is reached from '__start__' and 'b', which are on different branches; a branch ends at its fan-in: "
+            "let 'b' lead there"
         ),
     ),
     "loop": (

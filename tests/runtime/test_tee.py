@@ -82,7 +82,7 @@ def graph(*cs, **streams):
     for name, (c, delivery) in zip("cd", cs):
         g.add_node(name, c, streams={"stdin": {"from": "x", **delivery}})
     if len(cs) > 1:
-        g.add_parallel_edge("p", "cd"[:len(cs)], stream_mode="broadcast")
+        g.add_parallel_edge("p", list("cd"[:len(cs)]), stream_mode="broadcast")
     g.set_entry_point("p")
     return g.compile()
 

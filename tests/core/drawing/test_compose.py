@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from sample import EVERYTHING, checked
 
+from teastreams.core.control.bodies import Each, Loop, Subgraph
 from teastreams.core.drawing.compose import picture_of, printable, size_text
 from teastreams.core.drawing.picture import Frame, Kind, Picture, Shape, Split, laid_flat
-from teastreams.core.graph import END, START, Binding, Command, Edge, Graph, Node, NodeStreamsConfig
+from teastreams.core.graph import END, START, Binding, Command, Edge, Graph, Negated, Node, NodeStreamsConfig
+from teastreams.core.language.expressions import parsed
 
 
 def names(picture: Picture) -> dict[str, str]:
@@ -107,6 +109,61 @@ def test_control_that_nobody_wrote_is_drawn_as_well() -> None:
     """Without edges the nodes run in the order of the list."""
     assert control(piped(Node("a"), Node("b"))) == ["start>a", "a>b", "b>end"]
     assert control(piped(Node("a"), P, Q, Node("b"))) == ["start>a", "a>p", "q>b", "b>end"]
+
+
+def test_conditions_stand_on_arrows_and_beside_the_node_that_decides() -> None:
+    edges = (
+        Edge("a", ("b",), condition=parsed("{{ state.n > 1 }}")),
+        Edge("a", ("a",), condition=Negated(parsed("state.done"))),
+        Edge("a", (END,)),
+        Edge("b", ("p",)),
+        Edge("q", ("a",), condition=parsed("state.again")),
+        Edge("q", ("s",)),
+        Edge("s", ("c", "d"), parallel=True, fan_in="f", condition=parsed("state.wide")),
+        Edge("s", ("f",)),
+        Edge("f", (END,)),
+    )
+    graph = piped(*(Node(name) for name in "ab"), P, Q, *(Node(name) for name in "scdf"), edges=edges)
+
+    assert set(control(graph)) == {
+        "start>a",
+        "a>b state.n > 1",
+        "a>a not (state.done)",
+        "a>end",
+        "b>p",
+        "q>a state.again",
+        "q>s",
+        "s>f",
+        "s>c parallel, thread",
+        "s>d parallel, thread",
+        "c>f fan-in",
+        "d>f fan-in",
+        "f>end",
+    }
+    items = {item.name: item for item in picture_of(graph).items if isinstance(item, Shape)}
+    assert items["a"].notes == ("then b when state.n > 1", "then a when not (state.done)", "then the end")
+    assert items["s"].notes == ("then s when state.wide", "then f")
+    assert frames(graph)[0].notes == ("then a when state.again", "then s")
+
+
+def test_what_stands_inside_a_node_is_noted_at_it() -> None:
+    inner = Graph((Node("x", run=print), Node("y", run=print)))
+
+    def urls(state: object) -> list[str]:
+        return []
+
+    bodies = {
+        "l": Loop(inner, parsed("{{ state.n < 3 }}"), 5),
+        "e": Each(inner, urls),
+        "s": Subgraph(inner),
+    }
+    items = picture_of(piped(*(Node(name, body=body) for name, body in bodies.items()))).items
+
+    assert [item.notes for item in items[1:-1] if isinstance(item, Shape)] == [
+        ("while state.n < 3, at most 5 times: x, y",),
+        ("for each of urls: x, y",),
+        ("runs x, y",),
+    ]
 
 
 def test_edges_between_members_order_nothing_and_are_left_out() -> None:

@@ -113,6 +113,17 @@ def streams_within(graph: Graph) -> bool:
     return any(sections_of(each) for each in (graph, *all_within(graph)))
 
 
+def forks_within(graph: Graph) -> bool:
+    """Does anything in this graph, or in a body inside it, run in a process of its own?"""
+    return streams_within(graph) or any(_forks(each) for each in (graph, *all_within(graph)))
+
+
+def _forks(graph: Graph) -> bool:
+    edges = (edge.strategy or graph.parallel.strategy for edge in graph.edges if edge.parallel)
+    items = (strategy_of(body) for _, body in bodies_in(graph) if isinstance(body, Each))
+    return "process" in (*edges, *items)
+
+
 def unfold(graph: Graph) -> None:
     """Unfold the flows of all bodies now: a forked branch then finds them done."""
     for _, body in bodies_in(graph):

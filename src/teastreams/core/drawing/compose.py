@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Iterable, Sequence
 
+from teastreams.core.control.bodies import Asked, Each, Loop
 from teastreams.core.control.deciding import shown
 from teastreams.core.control.flow import ENTRY, Branch, Call, Exit, Flow, Fork, Section, Step, flow_of
 from teastreams.core.drawing.picture import Arrow, Frame, Item, Kind, Lane, Picture, Shape, Split
 from teastreams.core.graph import END, START, Binding, Graph, Node, StreamSettings
+from teastreams.core.language.expressions import Expression, inside
 from teastreams.core.plan import Channel, Consumer, SectionPlan, plan_section
 from teastreams.core.rules.wording import quoted
 
@@ -127,7 +129,22 @@ def _node_notes(node: Node) -> tuple[str, ...]:
         "interrupt after": node.interrupt_after,
         f"timeout {node.timeout_seconds or 0:g} s": node.timeout_seconds is not None,
     }
-    return (*_outside_notes(node), *(note for note, holds in notes.items() if holds))
+    return (*_outside_notes(node), *_body_notes(node), *(note for note, holds in notes.items() if holds))
+
+
+def _body_notes(node: Node) -> tuple[str, ...]:
+    """What stands inside a node, and how often it runs."""
+    body = node.body
+    if body is None:
+        return ()
+    inner = ", ".join(printable(each.name) for each in body.graph.nodes)
+    if isinstance(body, Loop):
+        return (f"while {_asked(body.condition)}, at most {body.max_iterations} times: {inner}",)
+    return (f"for each of {_asked(body.items)}: {inner}",) if isinstance(body, Each) else (f"runs {inner}",)
+
+
+def _asked(asked: Asked) -> str:
+    return printable(inside(asked.text) if isinstance(asked, Expression) else getattr(asked, "__name__", "function"))
 
 
 def _outside_notes(node: Node) -> tuple[str, ...]:

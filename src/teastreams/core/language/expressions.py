@@ -60,10 +60,16 @@ def parsed(text: str) -> Expression:
         message = f"`{text}` is not a Python expression: {reason}"
         raise ExpressionError(message, "write one, such as `state.score > 10`") from None
     for name in _unknown(tree):
-        near = difflib.get_close_matches(name, ROOTS, 1)
-        fix = f"did you mean `{near[0]}`?" if near else f"for a key of the state write `state.{name}`"
+        fix = _fix(name)
         raise ExpressionError(f"`{text}` names {name!r}, which is neither {', '.join(ROOTS)} nor a builtin", fix)
     return Expression(text, code)
+
+
+def _fix(name: str) -> str:
+    if name in _PYTHON:
+        return f"Python writes `{_PYTHON[name]}`"
+    near = difflib.get_close_matches(name, ROOTS, 1)
+    return f"did you mean `{near[0]}`?" if near else f"for a key of the state write `state.{name}`"
 
 
 class View(AnyMapping[str, Any]):
@@ -104,14 +110,30 @@ class View(AnyMapping[str, Any]):
         return repr(object.__getattribute__(self, "_inner"))
 
 
+# What may hold a view; only what the expression itself built can, since values of the state are given as they are.
+_HOLDING = (View, list, tuple, dict)
+_PYTHON = {"true": "True", "false": "False", "null": "None", "none": "None"}
+
+
 def seen(value: Any) -> Any:
-    """A value as an expression sees it: mappings as views."""
-    return View(value) if type(value) is dict else value
+    """A value as an expression sees it: mappings as views, also those in a list."""
+    if type(value) is dict:
+        return View(value)
+    if type(value) is list and any(type(each) is dict for each in value):
+        return [seen(each) for each in value]
+    return value
 
 
 def own(value: Any) -> Any:
-    """A value as the document's author meant it: what is inside a view."""
-    return object.__getattribute__(value, "_inner") if type(value) is View else value
+    """A value as the document's author meant it: without the views that the expression put into it."""
+    kind = type(value)
+    if kind is View:
+        return object.__getattribute__(value, "_inner")
+    if kind in (list, tuple, set) and any(type(each) in _HOLDING for each in value):
+        return kind(map(own, value))
+    if kind is dict and any(type(each) in _HOLDING for each in value.values()):
+        return {key: own(each) for key, each in value.items()}
+    return value
 
 
 def inside(text: str) -> str:

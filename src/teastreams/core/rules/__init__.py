@@ -82,7 +82,7 @@ ALWAYS: tuple[Callable[[Graph], Iterable[Found]], ...] = (
     bodies.other_work,
     bodies.bad_values,
     bodies.interrupts,
-    bodies.sections_in_threads,
+    bodies.processes_in_threads,
 )
 
 CONTROL = (
@@ -104,7 +104,7 @@ NESTED = (
     strategies.processes_in_threads,
     branches.interrupts,
     outside.bound_in_branches,
-    bodies.sections_in_branches,
+    bodies.processes_in_thread_branches,
 )
 
 

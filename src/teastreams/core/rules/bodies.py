@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from teastreams.core.control.bodies import MAX_ITERATIONS, Body, Each, Loop, bodies_in, strategy_of, streams_within
+from teastreams.core.control.bodies import MAX_ITERATIONS, Body, Each, Loop, bodies_in, forks_within, strategy_of
 from teastreams.core.control.flow import Fork, forks_in, nodes_in, unfolded
 from teastreams.core.control.units import Control
 from teastreams.core.graph import Graph, Node
@@ -67,23 +67,27 @@ def interrupts(graph: Graph) -> Iterator[Found]:
                 yield subject, type(problem)(problem.message, problem.fix, where or problem.where)
 
 
-def sections_in_threads(graph: Graph) -> Iterator[Found]:
+def processes_in_threads(graph: Graph) -> Iterator[Found]:
+    """Nothing forks while threads of ours run: a lock that one of them holds would be held in the child for ever."""
     for node, body in bodies_in(graph):
-        if isinstance(body, Each) and strategy_of(body) == "thread" and streams_within(body.graph):
-            message = f"the items of node {quoted(node.name)} run in threads, but a stream section stands inside it"
+        if isinstance(body, Each) and strategy_of(body) == "thread" and forks_within(body.graph):
+            message = f"the items of node {quoted(node.name)} run in threads, but what stands inside it needs processes"
             yield found(node, message, "write `strategy: process` on this node", "strategy", "items")
 
 
-def sections_in_branches(control: Control) -> Iterator[Found]:
-    """A body with a stream section, in a branch that runs in a thread."""
+def processes_in_thread_branches(control: Control) -> Iterator[Found]:
+    """A body that forks, in a branch that runs in a thread."""
     for fork in forks_in(unfolded(control)):
         if isinstance(fork, Fork) and fork.strategy == "thread":
             for name in (name for branch in fork.branches for name in nodes_in(branch.steps)):
-                if _streams(control.graph.node(name)):
+                if _forks(control.graph.node(name)):
                     message = f"the branches of the parallel edge from {quoted(fork.edge.source)} run in threads"
-                    reason = f"but a stream section stands inside node {quoted(name)}"
+                    reason = f"but node {quoted(name)} needs processes"
                     yield found(fork.edge, f"{message}, {reason}", "write `parallel_strategy: process`", "to")
 
 
-def _streams(node: Node) -> bool:
-    return node.body is not None and streams_within(node.body.graph)
+def _forks(node: Node) -> bool:
+    body = node.body
+    if body is None:
+        return False
+    return (isinstance(body, Each) and strategy_of(body) == "process") or forks_within(body.graph)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from teastreams.checkpoint.records import Checkpoint, Row, checkpoint_of, missing, row_of
+from teastreams.checkpoint.records import Checkpoint, Row, checkpoint_of, missing, outline_of, rows_of
 
 _SOURCE = "memory"
 
@@ -18,11 +18,13 @@ class MemoryCheckpointer:
 
     def __init__(self) -> None:
         self._rows: dict[str, Row] = {}
+        self._parts: dict[str, str] = {}
 
     def save(self, record: Checkpoint) -> str:
         """Keep `record` and return its id; CheckpointError names the key of a value that cannot be kept."""
-        row = row_of(record)
+        row, parts = rows_of(record)
         checkpoint_id = str(row[1])
+        self._parts.update(parts)
         self._rows[checkpoint_id] = row
         return checkpoint_id
 
@@ -31,9 +33,14 @@ class MemoryCheckpointer:
         wanted = next(reversed(self._rows), None) if checkpoint_id is None else checkpoint_id
         if wanted is None or wanted not in self._rows:
             raise missing(checkpoint_id, _SOURCE)
-        return checkpoint_of(self._rows[wanted], _SOURCE)
+        return checkpoint_of(self._rows[wanted], _SOURCE, self._parts.__getitem__)
 
     def list(self, run_id: Optional[str] = None) -> tuple[Checkpoint, ...]:
         """The checkpoints of one run, or of all, oldest first."""
-        every = (checkpoint_of(row, _SOURCE) for row in self._rows.values())
+        every = (checkpoint_of(row, _SOURCE, self._parts.__getitem__) for row in self._rows.values())
+        return tuple(one for one in every if run_id in (None, one.run_id))
+
+    def history(self, run_id: Optional[str] = None) -> tuple[Checkpoint, ...]:
+        """What `list` gives, without the states."""
+        every = (outline_of(row, _SOURCE) for row in self._rows.values())
         return tuple(one for one in every if run_id in (None, one.run_id))

@@ -14,6 +14,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
+from teastreams.checkpoint.parts import json_of, whole
 from teastreams.errors import TeaStreamsError
 
 MAX_DEPTH = 100
@@ -47,15 +48,24 @@ class _Where:
         return text if len(text) <= MAX_PATH_CHARACTERS else f"{text[:120]} ... {text[-60:]}"
 
 
+def tree_of(state: Mapping[str, Any]) -> Any:
+    """The state as JSON values; CheckpointError names the key of a value that cannot be kept."""
+    return _encoded(dict(state), _Where(None, None))
+
+
 def text_of(state: Mapping[str, Any]) -> str:
-    """The state as ASCII JSON; CheckpointError names the key of a value that cannot be kept."""
-    return json.dumps(_encoded(dict(state), _Where(None, None)), allow_nan=False, separators=(",", ":"))
+    """The state as ASCII JSON, in one piece."""
+    return json_of(tree_of(state))
 
 
-def state_of(text: str) -> dict[str, Any]:
-    """What `text_of` was given; CheckpointError if the text is not of that making."""
+def _no_part(name: str) -> str:
+    raise LookupError(f"its part {name} is not there")
+
+
+def state_of(text: str, part: Callable[[str], str] = _no_part) -> dict[str, Any]:
+    """What `text_of` or `divided` was given; CheckpointError if the text, or a part of it, is not of that making."""
     try:
-        state = _decoded(json.loads(text))
+        state = _decoded(whole(json.loads(text), part))
     # All that json and the decoders of _KINDS raise on text that somebody else wrote.
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise CheckpointError(f"the state of a checkpoint cannot be read: {error!r}") from error

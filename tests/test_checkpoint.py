@@ -505,7 +505,7 @@ class TestHostileRows:
     def test_a_changed_column_is_noticed(self, path: Path, column: str) -> None:
         """Each column is under the checksum."""
         SqliteCheckpointer(path).save(record(x=1))
-        change(path, f"UPDATE checkpoints SET {column} = 7")
+        change(path, f"UPDATE checkpoints SET {column} = 77")
         with pytest.raises(CheckpointError, match="damaged"):
             SqliteCheckpointer(path).load()
         with pytest.raises(CheckpointError, match="damaged"):

@@ -21,13 +21,14 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Optional, Union
 
 import pytest
 
-from teastreams.checkpoint import Checkpoint, CheckpointError, MemoryCheckpointer, SqliteCheckpointer
+from teastreams.checkpoint import Checkpoint, CheckpointError, Codec, MemoryCheckpointer, SqliteCheckpointer
 from teastreams.checkpoint import records as records_module
 from teastreams.checkpoint.records import COLUMNS, rows_of
 from teastreams.checkpoint.sqlite import distrust
@@ -683,3 +684,73 @@ def test_a_status_is_one_of_four(keeper: Keeper) -> None:
         assert (keeper.load().status, keeper.load().parent) == (status, "p")
     with pytest.raises(CheckpointError, match="running, paused, finished, failed, not 'done'"):
         keeper.save(replace(record(), status="done"))
+
+
+class Celsius:
+    def __init__(self, degrees: float) -> None:
+        self.degrees = degrees
+
+
+class Boiling(Celsius):
+    """A subclass: no codec is for it."""
+
+
+CELSIUS = Codec(Celsius, "celsius", lambda value: value.degrees, Celsius)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def coded(request: pytest.FixtureRequest, path: Path) -> Callable[..., Keeper]:
+    """Opens a checkpointer with codecs."""
+    kind = MemoryCheckpointer if request.param == "memory" else partial(SqliteCheckpointer, path)
+    return lambda *codecs: kind(codecs=codecs)
+
+
+class TestCodecs:
+    def test_a_value_of_a_declared_type_comes_back(self, coded: Callable[..., Keeper]) -> None:
+        """Wherever it stands in the state."""
+        keeper = coded(CELSIUS)
+        keeper.save(record(water=[{"t": Celsius(99.5)}], large=[Celsius(n) for n in range(500)]))
+        state = keeper.load().state
+        assert type(state["water"][0]["t"]) is Celsius
+        assert [state["water"][0]["t"].degrees, *(one.degrees for one in state["large"])] == [99.5, *range(500)]
+
+    def test_a_subclass_is_refused_by_its_key(self, coded: Callable[..., Keeper]) -> None:
+        """It would come back as its base."""
+        with pytest.raises(CheckpointError, match=r"state\['t'\] is a .*Boiling .* give the checkpointer a Codec"):
+            coded(CELSIUS).save(record(t=Boiling(100)))
+
+    def test_what_encode_gives_must_be_kept_values(self, coded: Callable[..., Keeper]) -> None:
+        """Else the error names the key and what was given; as when it raises, or never ends."""
+        for encode, reason in (
+            (lambda value: object(), r"state\['t'\]\['celsius'\] is a builtins.object"),
+            (lambda value: value.fahrenheit, r"state\['t'\] could not be kept: the codec 'celsius' raised Attribute"),
+            (lambda value: [value], "nested deeper than 100 levels"),
+        ):
+            with pytest.raises(CheckpointError, match=reason):
+                coded(Codec(Celsius, "celsius", encode, Celsius)).save(record(t=Celsius(1)))
+
+    def test_two_of_a_name_or_a_type_and_one_for_a_kept_type_are_refused(self, coded: Callable[..., Keeper]) -> None:
+        """When the checkpointer is made."""
+        for codecs in ((CELSIUS, replace(CELSIUS, name="c")), (CELSIUS, replace(CELSIUS, type=Boiling))):
+            with pytest.raises(ValueError, match="has the name or the type of another one"):
+                coded(*codecs)
+        for kind in (dict, str, bool, Path().__class__):
+            with pytest.raises(ValueError, match="which is kept as it is"):
+                coded(replace(CELSIUS, type=kind))
+
+    @pytest.mark.parametrize(
+        ("codecs", "reason"),
+        [
+            ([], "was written with the codec 'celsius'; give the checkpointer a Codec of that name"),
+            ([replace(CELSIUS, decode=lambda value: value[0])], "the codec 'celsius' raised TypeError"),
+        ],
+    )
+    def test_a_codec_that_is_missing_or_broken_at_reading_is_named(
+        self, path: Path, codecs: list[Codec], reason: str
+    ) -> None:
+        """And the history, which reads no state, is there all the same."""
+        SqliteCheckpointer(path, codecs=[CELSIUS]).save(record(t=Celsius(1.0)))
+        reader = SqliteCheckpointer(path, codecs=codecs)
+        with pytest.raises(CheckpointError, match=reason):
+            reader.load()
+        assert len(reader.history()) == 1

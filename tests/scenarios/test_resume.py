@@ -26,7 +26,7 @@ connect = sqlite3.connect
 def moment(statement):
     global moments
     moments += not statement.startswith(("SELECT", "PRAGMA"))
-    if moments == kill_at:
+    if moments == kill_at > 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
 def watched(*arguments, **named):

@@ -11,10 +11,10 @@ import json
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, Callable, Mapping, Optional, Protocol
+from typing import Any, Callable, Iterable, Mapping, Optional, Protocol
 
 from teastreams.checkpoint.parts import digest_of, divided
-from teastreams.checkpoint.values import CheckpointError, state_of, tree_of
+from teastreams.checkpoint.values import CheckpointError, Codec, state_of, tree_of
 
 FORMAT = 2
 OLD_FORMAT = 1
@@ -87,13 +87,13 @@ class Checkpointer(Protocol):
         ...
 
 
-def rows_of(record: Checkpoint) -> tuple[Row, dict[str, str]]:
+def rows_of(record: Checkpoint, codecs: Iterable[Codec] = ()) -> tuple[Row, dict[str, str]]:
     """The record as a row, with a new id and the time of now, and the parts of its state that the row only names."""
     if record.when not in MOMENTS:
         raise CheckpointError(f"a checkpoint stands 'before' or 'after' its node, not {record.when!r}")
     if record.status not in STATUSES:
         raise CheckpointError(f"the status of a checkpoint is one of {', '.join(STATUSES)}, not {record.status!r}")
-    state, parts = divided(tree_of(record.state))
+    state, parts = divided(tree_of(record.state, codecs))
     size_bytes = len(state) + sum(map(len, parts.values()))
     if size_bytes > MAX_STATE_BYTES:
         raise CheckpointError(f"the state has {size_bytes} bytes as JSON, at most {MAX_STATE_BYTES}; use files")
@@ -103,7 +103,7 @@ def rows_of(record: Checkpoint) -> tuple[Row, dict[str, str]]:
     return (*row, _digest(row)), parts
 
 
-def checkpoint_of(row: Row, source: str, part: Part) -> Checkpoint:
+def checkpoint_of(row: Row, source: str, part: Part, codecs: Iterable[Codec] = ()) -> Checkpoint:
     """The record of a row that was read from `source`; CheckpointError if it is damaged or of another format.
 
     `part` finds the text that a name in the state stands for; what it finds must fit the name.
@@ -115,7 +115,7 @@ def checkpoint_of(row: Row, source: str, part: Part) -> Checkpoint:
             raise CheckpointError(f"a part of a checkpoint in {source} is damaged; resume from another")
         return text
 
-    return replace(outline_of(row, source), state=state_of(row[-2], checked))
+    return replace(outline_of(row, source), state=state_of(row[-2], checked, codecs))
 
 
 def outline_of(row: Row, source: str) -> Checkpoint:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Iterable, Iterator, Optional, Sequence, Union
 from urllib.parse import quote
 
 from teastreams.checkpoint.records import (
@@ -28,7 +28,7 @@ from teastreams.checkpoint.records import (
     outline_of,
     rows_of,
 )
-from teastreams.checkpoint.values import CheckpointError
+from teastreams.checkpoint.values import CheckpointError, Codec, checked_codecs
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,7 +69,8 @@ class SqliteCheckpointer:
     While it is open SQLite keeps `path-wal` and `path-shm` beside it. A call waits up to 30 seconds for other writers.
     """
 
-    def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
+    def __init__(self, path: Union[str, os.PathLike[str]], *, codecs: Iterable[Codec] = ()) -> None:
+        self._codecs = checked_codecs(codecs)
         self._path = os.path.abspath(os.fspath(path))
 
     def save(self, record: Checkpoint) -> str:
@@ -79,7 +80,7 @@ class SqliteCheckpointer:
             CheckpointError: a value of the state cannot be kept (the text names its key), or the file cannot be made,
                 written or trusted.
         """
-        row, parts = rows_of(record)
+        row, parts = rows_of(record, self._codecs)
         _make_private(self._path)
         with self._connected() as database:
             database.execute("BEGIN IMMEDIATE")
@@ -96,13 +97,13 @@ class SqliteCheckpointer:
             found = self._rows(database, "checkpoint_id", checkpoint_id, "DESC LIMIT 1")
             if not found:
                 raise missing(checkpoint_id, self._path)
-            return checkpoint_of(found[0], self._path, _part_of(database))
+            return checkpoint_of(found[0], self._path, _part_of(database), self._codecs)
 
     def list(self, run_id: Optional[str] = None) -> tuple[Checkpoint, ...]:
         """The checkpoints of one run, or of all, oldest first; CheckpointError if one cannot be trusted."""
         with self._connected() as database:
             found, part = self._rows(database, "run_id", run_id, "ASC"), _part_of(database)
-            return tuple(checkpoint_of(row, self._path, part) for row in found)
+            return tuple(checkpoint_of(row, self._path, part, self._codecs) for row in found)
 
     def history(self, run_id: Optional[str] = None) -> tuple[Checkpoint, ...]:
         """What `list` gives, without the states: the large values in them are not read."""

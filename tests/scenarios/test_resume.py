@@ -1,7 +1,8 @@
 """Facts about runs that are killed and gone on with: no finished step runs twice, and the history tells what happened.
 
 The supervisor kills itself with SIGKILL at every SQL statement of its checkpoints that writes, one after another, and
-where a plain node begins, which is behind the commit of the one before. What ran is read from a file to which every node appends its name.
+where a plain node begins, which is behind the commit of the one before. What ran is read from a file to which every
+node appends its name.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ than an error.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -17,17 +18,19 @@ import subprocess
 import sys
 from collections import OrderedDict, namedtuple
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Optional, Union
 
 import pytest
 
-from teastreams.checkpoint import Checkpoint, CheckpointError, MemoryCheckpointer, SqliteCheckpointer
+from teastreams.checkpoint import Checkpoint, CheckpointError, Codec, MemoryCheckpointer, SqliteCheckpointer
 from teastreams.checkpoint import records as records_module
-from teastreams.checkpoint.records import COLUMNS, row_of
+from teastreams.checkpoint.records import COLUMNS, rows_of
 from teastreams.checkpoint.sqlite import distrust
 from teastreams.checkpoint.values import state_of, text_of
 
@@ -73,7 +76,7 @@ def change(path: Path, statement: str, *values: Any) -> None:
 def plant(path: Path, **columns: Any) -> None:
     """Put a row into the file that differs from a good one in these columns; the checksum fits."""
     SqliteCheckpointer(path).save(record())
-    good = dict(zip(COLUMNS, row_of(record())))
+    good = dict(zip(COLUMNS, rows_of(record())[0]))
     row = tuple({**good, **columns}.values())
     row = (*row[:-1], columns.get("sha256", records_module._digest(row[:-1])))
     change(path, f"INSERT INTO checkpoints ({', '.join(COLUMNS)}) VALUES ({', '.join('?' for _ in row)})", *row)
@@ -208,10 +211,10 @@ class TestValues:
         monkeypatch.setattr(records_module, "MAX_STATE_BYTES", 1000)
         state = {"s": "x" * (characters - len('{"s":""}'))}
         if fits:
-            row_of(record(**state))
+            rows_of(record(**state))
         else:
             with pytest.raises(CheckpointError, match="1001 bytes as JSON, at most 1000"):
-                row_of(record(**state))
+                rows_of(record(**state))
 
 
 class TestRecords:
@@ -503,7 +506,7 @@ class TestHostileRows:
     def test_a_changed_column_is_noticed(self, path: Path, column: str) -> None:
         """Each column is under the checksum."""
         SqliteCheckpointer(path).save(record(x=1))
-        change(path, f"UPDATE checkpoints SET {column} = 2")
+        change(path, f"UPDATE checkpoints SET {column} = 77")
         with pytest.raises(CheckpointError, match="damaged"):
             SqliteCheckpointer(path).load()
         with pytest.raises(CheckpointError, match="damaged"):
@@ -557,8 +560,8 @@ class TestHostileRows:
 
     def test_another_format_is_refused_by_number(self, path: Path) -> None:
         """A newer version's file is not guessed at."""
-        plant(path, format=2)
-        with pytest.raises(CheckpointError, match="has format 2, and this version reads format 1"):
+        plant(path, format=3)
+        with pytest.raises(CheckpointError, match="has format 3, and this version reads format 2"):
             SqliteCheckpointer(path).load()
 
     def test_a_state_over_the_limit_is_not_loaded(self, path: Path) -> None:
@@ -576,3 +579,178 @@ class TestHostileRows:
         """The kinds are a closed list; text that looks like a call is text."""
         state = {"x": "__import__('os').system('true')", "y": ["!!python/object/apply:os.getcwd []"]}
         assert state_of(text_of(state)) == state
+
+
+class TestParts:
+    def test_a_large_value_that_does_not_change_is_written_once(self, path: Path) -> None:
+        """Of ten checkpoints with one value of a megabyte: the file does not hold ten of it."""
+        checkpointer = SqliteCheckpointer(path)
+        for step in range(10):
+            checkpointer.save(record(step, state={"large": "x" * 1_000_000, "step": step}))
+        assert path.stat().st_size < 1_500_000
+        assert [one.state["state"] for one in checkpointer.list()] == [
+            {"large": "x" * 1_000_000, "step": step} for step in range(10)
+        ]
+
+    def test_a_value_of_every_size_comes_back(self, keeper: Keeper) -> None:
+        """Around the length from which a value is kept apart, at both levels and below them."""
+        for size in (4093, 4094, 4095, 10_000):
+            state = {"a": "x" * size, "state": {"b": ["x" * size], "c": {"d": "x" * size}, "e": ("x" * size,)}}
+            keeper.save(Checkpoint("run", 0, "node", "after", "hash", state))
+            assert same(keeper.load().state, state)
+
+    @pytest.mark.parametrize(
+        ("damage", "reason"),
+        [
+            ("UPDATE parts SET text = replace(text, 'x', 'y')", "a part of a checkpoint in .* is damaged"),
+            ("DELETE FROM parts", "its part .* is not there"),
+        ],
+    )
+    def test_a_damaged_part_is_noticed(self, path: Path, damage: str, reason: str) -> None:
+        """The name of a part is the checksum of its text."""
+        SqliteCheckpointer(path).save(record(state={"large": "x" * 10_000}))
+        change(path, damage)
+        with pytest.raises(CheckpointError, match=reason):
+            SqliteCheckpointer(path).load()
+
+    def test_a_history_reads_no_state(self, path: Path) -> None:
+        """So it is there also for states that are damaged or large; it says how large."""
+        SqliteCheckpointer(path).save(record(state={"large": "x" * 10_000}))
+        change(path, "DELETE FROM parts")
+        (one,) = SqliteCheckpointer(path).history()
+        assert (one.state, one.run_id, one.size_bytes > 10_000) == ({}, "run", True)
+
+
+OLD_COLUMNS = (
+    "format INTEGER NOT NULL, checkpoint_id TEXT NOT NULL, run_id TEXT NOT NULL, step INTEGER NOT NULL, "
+    "node TEXT NOT NULL, moment TEXT NOT NULL, workflow_hash TEXT NOT NULL, created_at TEXT NOT NULL, "
+    "state TEXT NOT NULL, sha256 TEXT NOT NULL"
+)
+
+
+def old_file(path: Path, **changes: Any) -> None:
+    """A file as the version before wrote it, with one record."""
+    old: dict[str, Any] = {"format": 1, "checkpoint_id": "0123456789ab", "run_id": "old", "step": 3, "node": "ask"}
+    old.update(moment="before", workflow_hash="hash", created_at="2024-01-01T00:00:00+00:00", state='{"x":1}')
+    digest = hashlib.sha256(json.dumps(tuple(old.values())).encode()).hexdigest()
+    row = tuple({**old, "sha256": digest, **changes}.values())
+    change(path, f"CREATE TABLE checkpoints (sequence INTEGER PRIMARY KEY AUTOINCREMENT, {OLD_COLUMNS})")
+    change(path, f"INSERT INTO checkpoints VALUES (1, {', '.join('?' for _ in row)})", *row)
+    path.chmod(0o600)
+
+
+class TestFormatOne:
+    def test_an_old_file_is_read_as_it_is(self, path: Path) -> None:
+        """Its records were all written at pauses. Reading does not change the file's tables."""
+        old_file(path)
+        one = SqliteCheckpointer(path).load("0123456789ab")
+        assert (one.run_id, one.step, one.node, one.when, one.state) == ("old", 3, "ask", "before", {"x": 1})
+        assert (one.status, one.parent, one.size_bytes) == ("paused", "", len('{"x":1}'))
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'parts'").fetchone() == (0,)
+
+    def test_the_first_save_turns_it_into_a_new_one(self, path: Path) -> None:
+        """In one transaction; the old records stay readable, and the file is like one that was made new."""
+        old_file(path)
+        SqliteCheckpointer(path).save(record(state={"large": "x" * 10_000}))
+        assert [one.run_id for one in SqliteCheckpointer(path).list()] == ["old", "run"]
+        SqliteCheckpointer(path.with_name("new.db")).save(record())
+        tables = "SELECT sql FROM sqlite_master ORDER BY name"
+        with closing(sqlite3.connect(path)) as one, closing(sqlite3.connect(path.with_name("new.db"))) as other:
+            assert one.execute(tables).fetchall() == other.execute(tables).fetchall()
+
+    @pytest.mark.parametrize("migrated", [False, True])
+    def test_damage_in_an_old_record_is_noticed(self, path: Path, migrated: bool) -> None:
+        """Before the file is made new and afterwards."""
+        old_file(path, state='{"x":2}')
+        if migrated:
+            SqliteCheckpointer(path).save(record())
+        with pytest.raises(CheckpointError, match="damaged"):
+            SqliteCheckpointer(path).load("0123456789ab")
+
+    def test_the_new_columns_of_an_old_record_cannot_lie(self, path: Path) -> None:
+        """They are not under its checksum, so they must say what holds for every record of that format."""
+        old_file(path)
+        SqliteCheckpointer(path).save(record())
+        change(path, "UPDATE checkpoints SET status = 'finished' WHERE run_id = 'old'")
+        with pytest.raises(CheckpointError, match="damaged"):
+            SqliteCheckpointer(path).load("0123456789ab")
+
+
+def test_a_status_is_one_of_four(keeper: Keeper) -> None:
+    """And comes back, with the parent."""
+    for status in ("running", "paused", "finished", "failed"):
+        keeper.save(replace(record(), status=status, parent="p"))
+        assert (keeper.load().status, keeper.load().parent) == (status, "p")
+    with pytest.raises(CheckpointError, match="running, paused, finished, failed, not 'done'"):
+        keeper.save(replace(record(), status="done"))
+
+
+class Celsius:
+    def __init__(self, degrees: float) -> None:
+        self.degrees = degrees
+
+
+class Boiling(Celsius):
+    """A subclass: no codec is for it."""
+
+
+CELSIUS = Codec(Celsius, "celsius", lambda value: value.degrees, Celsius)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def coded(request: pytest.FixtureRequest, path: Path) -> Callable[..., Keeper]:
+    """Opens a checkpointer with codecs."""
+    kind = MemoryCheckpointer if request.param == "memory" else partial(SqliteCheckpointer, path)
+    return lambda *codecs: kind(codecs=codecs)
+
+
+class TestCodecs:
+    def test_a_value_of_a_declared_type_comes_back(self, coded: Callable[..., Keeper]) -> None:
+        """Wherever it stands in the state."""
+        keeper = coded(CELSIUS)
+        keeper.save(record(water=[{"t": Celsius(99.5)}], large=[Celsius(n) for n in range(500)]))
+        state = keeper.load().state
+        assert type(state["water"][0]["t"]) is Celsius
+        assert [state["water"][0]["t"].degrees, *(one.degrees for one in state["large"])] == [99.5, *range(500)]
+
+    def test_a_subclass_is_refused_by_its_key(self, coded: Callable[..., Keeper]) -> None:
+        """It would come back as its base."""
+        with pytest.raises(CheckpointError, match=r"state\['t'\] is a .*Boiling .* give the checkpointer a Codec"):
+            coded(CELSIUS).save(record(t=Boiling(100)))
+
+    def test_what_encode_gives_must_be_kept_values(self, coded: Callable[..., Keeper]) -> None:
+        """Else the error names the key and what was given; as when it raises, or never ends."""
+        for encode, reason in (
+            (lambda value: object(), r"state\['t'\]\['celsius'\] is a builtins.object"),
+            (lambda value: value.fahrenheit, r"state\['t'\] could not be kept: the codec 'celsius' raised Attribute"),
+            (lambda value: [value], "nested deeper than 100 levels"),
+        ):
+            with pytest.raises(CheckpointError, match=reason):
+                coded(Codec(Celsius, "celsius", encode, Celsius)).save(record(t=Celsius(1)))
+
+    def test_two_of_a_name_or_a_type_and_one_for_a_kept_type_are_refused(self, coded: Callable[..., Keeper]) -> None:
+        """When the checkpointer is made."""
+        for codecs in ((CELSIUS, replace(CELSIUS, name="c")), (CELSIUS, replace(CELSIUS, type=Boiling))):
+            with pytest.raises(ValueError, match="has the name or the type of another one"):
+                coded(*codecs)
+        for kind in (dict, str, bool, Path().__class__):
+            with pytest.raises(ValueError, match="which is kept as it is"):
+                coded(replace(CELSIUS, type=kind))
+
+    @pytest.mark.parametrize(
+        ("codecs", "reason"),
+        [
+            ([], "was written with the codec 'celsius'; give the checkpointer a Codec of that name"),
+            ([replace(CELSIUS, decode=lambda value: value[0])], "the codec 'celsius' raised TypeError"),
+        ],
+    )
+    def test_a_codec_that_is_missing_or_broken_at_reading_is_named(
+        self, path: Path, codecs: list[Codec], reason: str
+    ) -> None:
+        """And the history, which reads no state, is there all the same."""
+        SqliteCheckpointer(path, codecs=[CELSIUS]).save(record(t=Celsius(1.0)))
+        reader = SqliteCheckpointer(path, codecs=codecs)
+        with pytest.raises(CheckpointError, match=reason):
+            reader.load()
+        assert len(reader.history()) == 1

@@ -3,7 +3,14 @@
 The public names, and nothing else: importing this starts no thread and no process and installs no handler.
 """
 
-from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer, SqliteCheckpointer
+from teastreams.checkpoint import (
+    Checkpoint,
+    Checkpointer,
+    CheckpointError,
+    Codec,
+    MemoryCheckpointer,
+    SqliteCheckpointer,
+)
 from teastreams.core.events import (
     BranchesFinished,
     ChannelProgress,
@@ -70,6 +77,7 @@ __all__ = [
     "Checkpointer",
     "CircuitBreaker",
     "CircuitBreakerConfig",
+    "Codec",
     "CompiledGraph",
     "ConsumerFigures",
     "ConsumerProgress",

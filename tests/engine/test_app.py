@@ -455,7 +455,8 @@ def test_every_interrupt_on_the_way_pauses_once_and_no_node_runs_twice(keeper: K
         result = app.resume(keeper())
     assert pauses == [(when, node) for node in "abc" for when in ("before", "after")]
     assert (CALLS, dict(result.state)) == (["a", "b", "c"], {"trail": "abc"})
-    assert len(keeper().list(result.run_id)) == 6
+    statuses = [one.status for one in keeper().list(result.run_id)]
+    assert statuses == ["running", "paused"] * 6 + ["finished"]
 
 
 def test_an_update_at_resume_is_merged_into_the_state(keeper: Keeper) -> None:

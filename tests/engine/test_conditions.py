@@ -110,10 +110,11 @@ def test_a_pause_after_a_node_decides_with_what_was_added() -> None:
     graph.add_edge("yes", ts.END)
     keeper = ts.MemoryCheckpointer()
     app = graph.compile(checkpointer=keeper, interrupt_after=["ask"])
-    assert app.run({}).status == "paused"
+    paused = app.run({})
+    assert paused.status == "paused"
 
     assert app.resume(update={"approved": True}).state["trail"] == ["ask", "yes"]
-    assert app.resume(checkpoint_id=keeper.list()[0].checkpoint_id).state["trail"] == ["ask", "no"]
+    assert app.resume(checkpoint_id=paused.checkpoint_id).state["trail"] == ["ask", "no"]
 
 
 def test_a_pause_keeps_the_result_that_a_condition_may_ask_for() -> None:

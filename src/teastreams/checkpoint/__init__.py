@@ -3,6 +3,6 @@
 from teastreams.checkpoint.memory import MemoryCheckpointer
 from teastreams.checkpoint.records import Checkpoint, Checkpointer
 from teastreams.checkpoint.sqlite import SqliteCheckpointer
-from teastreams.checkpoint.values import CheckpointError
+from teastreams.checkpoint.values import CheckpointError, Codec
 
-__all__ = ["Checkpoint", "CheckpointError", "Checkpointer", "MemoryCheckpointer", "SqliteCheckpointer"]
+__all__ = ["Checkpoint", "CheckpointError", "Checkpointer", "Codec", "MemoryCheckpointer", "SqliteCheckpointer"]

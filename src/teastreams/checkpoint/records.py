@@ -7,17 +7,19 @@ forgery; whoever may write the file may change it, so the file's rights are what
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, Mapping, Optional, Protocol
+from typing import Any, Callable, Iterable, Mapping, Optional, Protocol
 
-from teastreams.checkpoint.values import CheckpointError, state_of, text_of
+from teastreams.checkpoint.parts import digest_of, divided
+from teastreams.checkpoint.values import CheckpointError, Codec, state_of, tree_of
 
-FORMAT = 1
+FORMAT = 2
+OLD_FORMAT = 1
 MOMENTS = ("before", "after")
+STATUSES = ("running", "paused", "finished", "failed")
 MAX_STATE_BYTES = 256 * 1024 * 1024
 
 COLUMNS = {
@@ -29,10 +31,17 @@ COLUMNS = {
     "moment": str,
     "workflow_hash": str,
     "created_at": str,
+    "status": str,
+    "parent": str,
+    "size_bytes": int,
     "state": str,
     "sha256": str,
 }
+NEW_COLUMNS = {"status": "paused", "parent": "", "size_bytes": 0}
+"""What format 1 had no columns for, with what holds for its records."""
+
 Row = tuple[Any, ...]  # the values of COLUMNS in their order
+Part = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,9 @@ class Checkpoint:
     """The state of one run at one place: `when` ("before" or "after") the node `node`, which is step `step`.
 
     `workflow_hash` tells whether the workflow is still the one that wrote it. `checkpoint_id` and `created_at` (in UTC)
-    are given by the checkpointer that saves it.
+    are given by the checkpointer that saves it, and so is `size_bytes`, the length of the state as text. `status` is
+    running, paused, finished or failed; `parent` is the id of the checkpoint before it, of the same run or of the one
+    that it was forked from, "" for none.
     """
 
     run_id: str
@@ -51,6 +62,9 @@ class Checkpoint:
     state: Mapping[str, Any]
     checkpoint_id: str = ""
     created_at: Optional[datetime] = None
+    status: str = "paused"
+    parent: str = ""
+    size_bytes: int = 0
 
 
 class Checkpointer(Protocol):
@@ -68,32 +82,55 @@ class Checkpointer(Protocol):
         """The checkpoints of one run, or of all, oldest first; CheckpointError if one is damaged."""
         ...
 
+    def history(self, run_id: Optional[str] = None) -> tuple[Checkpoint, ...]:
+        """What `list` gives, without the states: they are empty, and nothing of them is read."""
+        ...
 
-def row_of(record: Checkpoint) -> Row:
-    """The record as a row, with a new id and the time of now."""
+
+def rows_of(record: Checkpoint, codecs: Iterable[Codec] = ()) -> tuple[Row, dict[str, str]]:
+    """The record as a row, with a new id and the time of now, and the parts of its state that the row only names."""
     if record.when not in MOMENTS:
         raise CheckpointError(f"a checkpoint stands 'before' or 'after' its node, not {record.when!r}")
-    state = text_of(record.state)
-    if len(state) > MAX_STATE_BYTES:
-        raise CheckpointError(f"the state has {len(state)} bytes as JSON, at most {MAX_STATE_BYTES}; use files")
+    if record.status not in STATUSES:
+        raise CheckpointError(f"the status of a checkpoint is one of {', '.join(STATUSES)}, not {record.status!r}")
+    state, parts = divided(tree_of(record.state, codecs))
+    size_bytes = len(state) + sum(map(len, parts.values()))
+    if size_bytes > MAX_STATE_BYTES:
+        raise CheckpointError(f"the state has {size_bytes} bytes as JSON, at most {MAX_STATE_BYTES}; use files")
     created = datetime.now(timezone.utc).isoformat()
     place = (record.run_id, record.step, record.node, record.when, record.workflow_hash)
-    row = (FORMAT, secrets.token_hex(6), *place, created, state)
-    return (*row, _digest(row))
+    row = (FORMAT, secrets.token_hex(6), *place, created, record.status, record.parent, size_bytes, state)
+    return (*row, _digest(row)), parts
 
 
-def checkpoint_of(row: Row, source: str) -> Checkpoint:
-    """The record of a row that was read from `source`; CheckpointError if it is damaged or of another format."""
+def checkpoint_of(row: Row, source: str, part: Part, codecs: Iterable[Codec] = ()) -> Checkpoint:
+    """The record of a row that was read from `source`; CheckpointError if it is damaged or of another format.
+
+    `part` finds the text that a name in the state stands for; what it finds must fit the name.
+    """
+
+    def checked(name: str) -> str:
+        text = part(name)
+        if digest_of(text) != name:
+            raise CheckpointError(f"a part of a checkpoint in {source} is damaged; resume from another")
+        return text
+
+    return replace(outline_of(row, source), state=state_of(row[-2], checked, codecs))
+
+
+def outline_of(row: Row, source: str) -> Checkpoint:
+    """`checkpoint_of`, without the state."""
     if tuple(map(type, row)) != tuple(COLUMNS.values()) or row[-1] != _digest(row[:-1]):
         raise CheckpointError(f"a checkpoint in {source} is damaged, its checksum does not fit; resume from another")
-    version, checkpoint_id, run_id, step, node, when, workflow_hash, created, state, _ = row
-    if version != FORMAT:
+    version, checkpoint_id, run_id, step, node, when, workflow_hash, created, status, parent, size_bytes, state, _ = row
+    if version not in (OLD_FORMAT, FORMAT):
         raise CheckpointError(f"a checkpoint in {source} has format {version}, and this version reads format {FORMAT}")
     try:
         created_at = datetime.fromisoformat(created)
     except ValueError as error:
         raise CheckpointError(f"a checkpoint in {source} has no readable time: {error}") from error
-    return Checkpoint(run_id, step, node, when, workflow_hash, state_of(state), checkpoint_id, created_at)
+    place = (run_id, step, node, when, workflow_hash)
+    return Checkpoint(*place, {}, checkpoint_id, created_at, status, parent, size_bytes or len(state))
 
 
 def missing(checkpoint_id: Optional[str], source: str) -> CheckpointError:
@@ -103,4 +140,11 @@ def missing(checkpoint_id: Optional[str], source: str) -> CheckpointError:
 
 
 def _digest(row: Row) -> str:
-    return hashlib.sha256(json.dumps(row).encode()).hexdigest()
+    """The checksum of all columns but the last; in format 1 it was made of the columns that were there.
+
+    What a record of format 1 says in the new columns has then to be what `NEW_COLUMNS` says.
+    """
+    values = dict(zip(COLUMNS, row))
+    if values["format"] == OLD_FORMAT and {key: values[key] for key in NEW_COLUMNS} == NEW_COLUMNS:
+        row = tuple(value for key, value in values.items() if key not in NEW_COLUMNS)
+    return digest_of(json.dumps(row))

@@ -48,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
     _add_run_options(run)
     resume = commands.add_parser("resume", help="go on from a checkpoint", epilog=EPILOG)
     _add_run_options(resume)
-    resume.add_argument("--id", metavar="ID", help="the checkpoint to go on from (the newest one)")
+    resume.add_argument("--from", "--id", dest="id", metavar="ID", help="the checkpoint to go on from (the newest one)")
+    resume.add_argument("--fork", action="store_true", help="as a run of its own, with a new run id")
     validate = commands.add_parser("validate", help="check a workflow; nothing of it is executed")
     validate.add_argument("file", metavar="FILE")
     _add_looking(commands)
@@ -57,6 +58,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_looking(commands: Any) -> None:
     """The commands that run nothing and show something."""
+    history = commands.add_parser("history", help="list the checkpoints in a file, oldest first")
+    history.add_argument("database", metavar="DB", help="the file that runs were given as --checkpoint")
+    history.add_argument("--run", metavar="ID", help="those of one run only")
+    history.add_argument("--json", action="store_true", help="as JSON lines")
     graph = commands.add_parser("graph", help="draw a workflow; nothing of it is executed")
     graph.add_argument("file", metavar="FILE")
     graph.add_argument("--format", choices=tuple(FORMATS), default="text", help="text unless given")
@@ -71,7 +76,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="set one key of the state")
     command.add_argument("--output", metavar="FILE", help="write the final state there instead of stdout")
     command.add_argument("--events", metavar="FILE|-", help="write every event as a JSON line")
-    command.add_argument("--checkpoint", metavar="DB", help="keep checkpoints of interrupts in this SQLite file")
+    command.add_argument("--checkpoint", metavar="DB", help="keep a checkpoint of each finished step in this file")
     command.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="end the whole run after so many seconds")
     command.add_argument("--progress", choices=("auto", "plain", "off"), default="auto")
     command.add_argument("-q", "--quiet", action="store_true", help="no progress and no output of nodes")

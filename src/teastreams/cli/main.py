@@ -1,4 +1,4 @@
-"""`teastreams run | resume | validate | graph | schema | doctor`: from arguments to an exit code.
+"""`teastreams run | resume | history | validate | graph | schema | doctor`: from arguments to an exit code.
 
 | exit | meaning |
 |---|---|
@@ -25,7 +25,7 @@ from types import FrameType
 from typing import IO, Any, Callable, Optional, Sequence
 
 from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
-from teastreams.cli import doctor, outlet, reporting
+from teastreams.cli import doctor, outlet, past, reporting
 from teastreams.cli.arguments import UsageError, command_line, given_state
 from teastreams.core.machine.findings import findings, streams_can_run
 from teastreams.engine.app import CompiledGraph
@@ -107,6 +107,14 @@ def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
     return FINISHED if streams_can_run(found) else NOT_NOW
 
 
+def _history(options: argparse.Namespace, stdout: IO[str]) -> int:
+    found = SqliteCheckpointer(options.database).history(options.run)
+    if options.run is not None and not found:
+        raise UsageError(f"{options.database} holds no run {options.run!r}; leave --run out to see all runs")
+    outlet.write_result((past.as_json_lines if options.json else past.as_table)(found), None, stdout)
+    return FINISHED
+
+
 def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
     lent: dict[str, Any] = {"stdout": stdout, **dict.fromkeys(options.closed, CLOSED)}
     app = YAMLEngine().load_from_file(options.file).compile().with_streams(**lent)
@@ -118,7 +126,8 @@ def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
     if options.command == "resume":
         if keeper is None:
             raise UsageError("resume needs --checkpoint DB, the file that the run was given")
-        begin = partial(app.resume_stream, keeper, state, checkpoint_id=options.id, echo_output=False)
+        place = {"checkpoint_id": options.id, "fork": options.fork}
+        begin = partial(app.resume_stream, keeper, state, echo_output=False, **place)
     else:
         begin = partial(app.stream, state, checkpointer=keeper, echo_output=False)
     options.live = not _shares_screen(app, options, stdout)
@@ -172,7 +181,7 @@ def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str], std
         return FINISHED
     outlet.say(f"paused {result.pause.when} {result.pause.node!r}, checkpoint {result.checkpoint_id}; go on with:")
     words = ["python", "-m", "teastreams", "resume", options.file, "--checkpoint", options.checkpoint]
-    outlet.say(f"  {shlex.join([*words, '--id', str(result.checkpoint_id)])}")
+    outlet.say(f"  {shlex.join([*words, '--from', str(result.checkpoint_id)])}")
     return PAUSED
 
 
@@ -211,6 +220,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
     "graph": _graph,
     "schema": _schema,
     "doctor": _doctor,
+    "history": _history,
 }
 
 

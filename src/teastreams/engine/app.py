@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import IO, Any, AsyncIterator, Generator, Iterator, Mapping, Optional, Union
 
@@ -139,14 +140,18 @@ class CompiledGraph:
         update: Optional[Mapping[str, Any]] = None,
         *,
         checkpoint_id: Optional[str] = None,
+        fork: bool = False,
         echo_output: bool = True,
         feed: Optional[Feeds] = None,
     ) -> RunResult:
         """Go on from a checkpoint, the newest one unless `checkpoint_id` is given, with `update` merged into the state.
 
-        Raises what `run` raises, and `CheckpointError` when there is none or it belongs to another workflow.
+        With `fork` that is a run of its own, with an id of its own; its first checkpoint names the one it came from.
+
+        Raises what `run` raises, and `CheckpointError` when there is none, it belongs to another workflow, or it is the
+        end of a finished run.
         """
-        return self._last(self._again(checkpointer, update, checkpoint_id, feed), echo_output)
+        return self._last(self._again(checkpointer, update, checkpoint_id, feed, fork), echo_output)
 
     def resume_stream(
         self,
@@ -154,12 +159,24 @@ class CompiledGraph:
         update: Optional[Mapping[str, Any]] = None,
         *,
         checkpoint_id: Optional[str] = None,
+        fork: bool = False,
         echo_output: bool = True,
         progress_seconds: Optional[float] = None,
         feed: Optional[Feeds] = None,
     ) -> Iterator[Union[RunEvent, RunFinished]]:
         """`resume`, told as it happens, as `stream` tells `run`."""
-        return self._handed_over(self._again(checkpointer, update, checkpoint_id, feed), echo_output, progress_seconds)
+        return self._handed_over(
+            self._again(checkpointer, update, checkpoint_id, feed, fork), echo_output, progress_seconds
+        )
+
+    def history(
+        self, checkpointer: Optional[Checkpointer] = None, run_id: Optional[str] = None
+    ) -> tuple[Checkpoint, ...]:
+        """The checkpoints of one run, or of all, oldest first, without their states, which are not read.
+
+        Raises `CheckpointError` when there is no checkpointer, or when what it keeps is damaged.
+        """
+        return self._keeper(checkpointer, "history").history(run_id)
 
     def draw(self, format: str = "text") -> str:  # noqa: A002  what it is called everywhere else
         """The workflow as a drawing: "text", "mermaid" (a flowchart) or "dot" (Graphviz).
@@ -241,18 +258,34 @@ class CompiledGraph:
         update: Optional[Mapping[str, Any]],
         checkpoint_id: Optional[str],
         feed: Optional[Feeds],
+        fork: bool,
     ) -> Run:
+        keeper = self._keeper(checkpointer, "resume")
+        record = keeper.load(checkpoint_id)
+        self._refuse(record, fork)
+        place = replace(record, run_id=secrets.token_hex(8)) if fork else record
+        outside = ends_of(self.graph, self.flow.ahead(record.step), feed, can_read=False)
+        return Run(self._workflow(), keeper, place, dict(update or {}), outside)
+
+    def _keeper(self, checkpointer: Optional[Checkpointer], who: str) -> Checkpointer:
         keeper = checkpointer or self._checkpointer
         if keeper is None:
-            raise CheckpointError("resume needs the checkpointer that the run was given; pass it as `checkpointer`")
-        record = keeper.load(checkpoint_id)
+            raise CheckpointError(f"{who} needs the checkpointer that the run was given; pass it as `checkpointer`")
+        return keeper
+
+    def _refuse(self, record: Checkpoint, fork: bool) -> None:
+        """What cannot be gone on from: another workflow's checkpoint, or the end of a run."""
         if record.workflow_hash != self.workflow_hash:
             raise CheckpointError(
-                f"checkpoint {record.checkpoint_id} belongs to another version of this workflow; "
+                f"checkpoint {record.checkpoint_id} belongs to another version of this workflow, "
+                f"{record.workflow_hash[:12]}, and this one is {self.workflow_hash[:12]}; "
                 "resume it with the document it was written by, or start a new run"
             )
-        outside = ends_of(self.graph, self.flow.ahead(record.step), feed, can_read=False)
-        return Run(self._workflow(), keeper, record, dict(update or {}), outside)
+        if record.status == "finished":
+            raise CheckpointError(
+                f"run {record.run_id} is finished, and checkpoint {record.checkpoint_id} is its end; "
+                f"{'fork' if fork else 'resume or fork'} an earlier checkpoint, `history` lists them"
+            )
 
     def _handle(self, run: Run, echo_output: bool) -> RunHandle:
         return RunHandle(self._handed_over(run, echo_output), run.scheduler, partial(new_tap, self.graph, self.flow))

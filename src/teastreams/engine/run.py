@@ -1,8 +1,8 @@
 """One run of a compiled workflow: where it is, when it pauses, what it keeps, and how it ends.
 
-The scheduler does one step; here stands which one is next and what is written down between two of them. An interrupt
-stands before or after a plain node of the main line: the state, and the results that wait for a fan-in, go into a
-checkpoint, and the run ends as paused. A node is never run twice by a resume.
+The scheduler does one step; here stands which one is next and what is kept between two of them: the state, and the
+results that wait for a fan-in. An interrupt stands before or after a plain node of the main line, and the run ends as
+paused. The checkpoints are written by `journal`; a finished node is never run twice by a resume.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Mapping, Optional
 
-from teastreams.checkpoint import Checkpoint, Checkpointer, MemoryCheckpointer
+from teastreams.checkpoint import Checkpoint, Checkpointer
 from teastreams.core.control.flow import Call, Flow, Step
 from teastreams.core.graph import Graph
 from teastreams.core.merge import ParallelFlowResult, ParallelResults
+from teastreams.engine.journal import Journal
 from teastreams.engine.results import Pause, RunFinished, RunResult
-from teastreams.engine.scheduler import Scheduler
+from teastreams.engine.scheduler import Scheduler, last_node
 from teastreams.errors import WorkflowFailed
 from teastreams.executors.circuits import Circuits
 from teastreams.runtime import calls
@@ -51,7 +52,7 @@ class Run:
         outside: Outside,
         stepwise: bool = False,
     ) -> None:
-        self._workflow, self._checkpointer, self._place = workflow, checkpointer, place
+        self._workflow, self._place = workflow, place
         state = {**place.state[STATE], **update}
         self.scheduler = Scheduler(
             workflow.graph,
@@ -64,11 +65,13 @@ class Run:
         )
         self.scheduler.waiting = results_from(place.state[WAITING])
         self.scheduler.result = place.state.get(RESULT)
+        self._journal = Journal(checkpointer, place)
         self._started = calls.table.monotonic()
 
     def events(self) -> Any:
         """Every event, then `RunFinished`."""
         line, index = self._workflow.flow, self._first()
+        self._journal.begin(self._kept(self._place.step), at_end=index >= len(line))
         while index < len(line):
             step = line[index]
             if self._pauses(step, "before", index):
@@ -77,23 +80,32 @@ class Run:
             try:
                 yield from self.scheduler.step(step)
             except WorkflowFailed as failed:
+                self._journal.failed(index, last_node(step))
                 raise self._failed(failed) from None
             if self._pauses(step, "after", index):
                 yield RunFinished(self._pause(step, "after", index))
                 return
-            index = self._after(index)
+            index = self._finished(index)
         yield RunFinished(self._result("finished", self.scheduler.state))
 
     def _first(self) -> int:
         """Where the run begins, or goes on: after an interrupt before a node with that node, else behind it."""
         if self._place.when == "before":
             return self._place.step
-        return self._after(self._place.step)
+        return self._after(self._place.step, self._place.node)
 
-    def _after(self, index: int) -> int:
+    def _finished(self, index: int) -> int:
+        """Write down that a step finished; the index of the next one."""
+        node = last_node(self._workflow.flow[index])
+        following = self._after(index, node)
+        self._journal.finished(index, node, self._kept(index), at_end=following >= len(self._workflow.flow))
+        return following
+
+    def _after(self, index: int, node: str) -> int:
         try:
             return self.scheduler.after(self._workflow.flow, index)
         except WorkflowFailed as failed:
+            self._journal.undecided(index, node, self._kept(index))
             raise self._failed(failed) from None
 
     def _failed(self, failed: WorkflowFailed) -> WorkflowFailed:
@@ -112,16 +124,17 @@ class Run:
         """Will the way on from here depend on more than the state?"""
         return any(each.condition is not None for each in self._workflow.flow.exits(index))
 
-    def _pause(self, step: Step, when: str, index: int) -> RunResult:
-        node = step.node if isinstance(step, Call) else ""
-        checkpointer = self._checkpointer or MemoryCheckpointer()
-        kept = {
+    def _kept(self, index: int) -> dict[str, Any]:
+        """What a checkpoint at a step holds."""
+        return {
             STATE: dict(self.scheduler.state),
             WAITING: results_as_data(self.scheduler.waiting),
             **({RESULT: self.scheduler.result} if self._asks_for_result(index) else {}),
         }
-        record = Checkpoint(self._place.run_id, index, node, when, self._workflow.hash, kept)
-        checkpoint_id = checkpointer.save(record)
+
+    def _pause(self, step: Step, when: str, index: int) -> RunResult:
+        node = last_node(step)
+        checkpoint_id = self._journal.paused(index, node, when, self._kept(index))
         paused = self._result("paused", self.scheduler.state)
         return replace(paused, pause=Pause(node, when), checkpoint_id=checkpoint_id)
 

@@ -135,7 +135,7 @@ def test_what_must_be_there_is_required() -> None:
     assert required["an edge"] == {"to"}
     assert SCHEMA["$defs"]["an_edge"]["anyOf"] == [{"required": ["from"]}, {"required": ["type"]}]  # type: ignore[index]
     assert required["a node"] == {"name"}
-    work = ("run", "command", "type", "steps", "subgraph")
+    work = ("run", "command", "uses", "type", "steps", "subgraph")
     assert definition_of_node()["anyOf"] == [{"required": [key]} for key in work]
     assert required["`stdin` of a node"] == {"from"}
     assert required["settings"] == set()

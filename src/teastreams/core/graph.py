@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Union
 
+from teastreams.core.language.actions import Import
 from teastreams.core.language.expressions import Expression
+from teastreams.core.language.trees import Output
 from teastreams.core.policies import RAISE, CircuitBreakerConfig, OnError, RetryPolicy
 from teastreams.core.services import ServiceSettings
 from teastreams.core.state.schema import StateSchema
@@ -161,6 +163,7 @@ class Node:
     retry: Optional[RetryPolicy] = None
     on_error: OnError = RAISE
     body: Optional[Body] = None
+    output: Optional[Output] = None
 
     @property
     def patient(self) -> bool:
@@ -241,7 +244,8 @@ class Graph:
     `strategy_given` says whether the settings named a strategy at all: in Python `streams=` is the opt-in and
     implies process, in YAML a thread strategy with streams is a mistake to report. `fed` names the channels that
     the caller writes instead of a node, `opened` those that the caller reads and no node has to. `services` are the
-    settings of what nodes use by their `context`, `schema` is what was declared of the state.
+    settings of what nodes use by their `context`, `schema` is what was declared of the state. `imports` are the sources
+    of actions, `initial_state` is what a run begins with before the caller's own values.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -257,6 +261,8 @@ class Graph:
     opened: frozenset[str] = frozenset()
     services: ServiceSettings = field(default_factory=ServiceSettings)
     schema: StateSchema = field(default_factory=StateSchema)
+    imports: tuple[Import, ...] = ()
+    initial_state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fallbacks(self) -> frozenset[str]:

@@ -20,6 +20,7 @@ from teastreams.core.control.flow import ENTRY, Flow, flow_of, nodes_in
 from teastreams.core.control.joins import with_joins
 from teastreams.core.events import RunEvent
 from teastreams.core.graph import Graph
+from teastreams.engine.actions import Actions, actions_of
 from teastreams.engine.live.ends import ends_of, new_tap
 from teastreams.engine.live.handle import RunHandle
 from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dict
@@ -38,12 +39,15 @@ Feeds = Mapping[str, Any]
 class CompiledGraph:
     """A checked workflow, ready to run any number of times; made by `StateGraph.compile()`."""
 
-    def __init__(self, graph: Graph, checkpointer: Optional[Checkpointer] = None) -> None:
+    def __init__(
+        self, graph: Graph, checkpointer: Optional[Checkpointer] = None, actions: Optional[Actions] = None
+    ) -> None:
         self.graph = with_joins(graph)
         self.flow: Flow = flow_of(self.graph.main_line)
         unfold(self.graph)
         self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
+        self._actions = actions_of(self.graph, actions)
         self._circuits = Circuits()
         self._handover = Handover()
         self.own_streams: Mapping[str, int] = OWN_STREAMS
@@ -58,7 +62,7 @@ class CompiledGraph:
         given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         lent = {name: each for name, each in given.items() if each is not None}
         own = {name: each if isinstance(each, int) else each.fileno() for name, each in lent.items()}
-        other = CompiledGraph(self.graph, self._checkpointer)
+        other = CompiledGraph(self.graph, self._checkpointer, self._actions)
         other.own_streams = {**self.own_streams, **own}
         other._circuits, other._handover = self._circuits, self._handover
         return other
@@ -246,9 +250,8 @@ class CompiledGraph:
         stepwise: bool = False,
         can_read: bool = False,
     ) -> Run:
-        place = Checkpoint(
-            secrets.token_hex(8), ENTRY, "", "after", self.workflow_hash, {STATE: dict(state or {}), WAITING: {}}
-        )
+        first = {STATE: {**self.graph.initial_state, **(state or {})}, WAITING: {}}
+        place = Checkpoint(secrets.token_hex(8), ENTRY, "", "after", self.workflow_hash, first)
         outside = ends_of(self.graph, self.flow, feed, can_read)
         return Run(self._workflow(), checkpointer or self._checkpointer, place, {}, outside, stepwise)
 
@@ -301,7 +304,7 @@ class CompiledGraph:
 
     def _served(self, run: Run) -> Generator[Union[RunEvent, RunFinished], None, None]:
         """The events of a run whose nodes have their services."""
-        with opened(self.graph, self._handover) as services:
+        with opened(self.graph, self._handover, self._actions) as services:
             run.scheduler.services = services
             yield from run.events()
 

@@ -7,7 +7,8 @@ other name gets the state. What a function asks for and nobody can give is a mis
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from teastreams.core.limits import RateLimit
@@ -45,6 +46,19 @@ class Context:
                 f"add it to the settings: `rate_limiters: {{{name}: {{rpm: 60}}}}`"
             )
         return Turn(wait(name, timeout, rate))
+
+    def act(self, name: str, state: Any, arguments: Mapping[str, Any]) -> Any:
+        """Call an action by its name; an action that calls others finds them in `services["actions"]`."""
+        known: Mapping[str, Callable[..., Any]] = self.services["actions"]
+        bound = {each: partial(_acted, function, state) for each, function in known.items()}
+        return bound[name](replace(self, services={**self.services, "actions": bound}), **arguments)
+
+
+def _acted(function: Callable[..., Any], state: Any, context: Context, **arguments: Any) -> Any:
+    """Call an action with its arguments, and with what it names among state, context, variables and node."""
+    given = {"state": state, "context": context, "variables": context.variables, "node": context.node}
+    wanted = {each.name for each in _parameters(function)} - arguments.keys()
+    return function(**{name: value for name, value in given.items() if name in wanted}, **arguments)
 
 
 def body_of(

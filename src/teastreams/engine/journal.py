@@ -21,6 +21,11 @@ class Journal:
     def __init__(self, checkpointer: Optional[Checkpointer], place: Checkpoint) -> None:
         self._checkpointer, self._last = checkpointer, place
 
+    @property
+    def keeps(self) -> bool:
+        """Is anything written but a pause?"""
+        return self._checkpointer is not None
+
     def begin(self, state: Mapping[str, Any], at_end: bool) -> None:
         """Write where the run begins, with the state that it begins with; `at_end`: no step is left to run."""
         self._keep(replace(self._last, state=state, status="finished" if at_end else "running"))

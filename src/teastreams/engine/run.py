@@ -7,7 +7,7 @@ paused. The checkpoints are written by `journal`; a finished node is never run t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Optional
 
 from teastreams.checkpoint import Checkpoint, Checkpointer
@@ -124,8 +124,10 @@ class Run:
         """Will the way on from here depend on more than the state?"""
         return any(each.condition is not None for each in self._workflow.flow.exits(index))
 
-    def _kept(self, index: int) -> dict[str, Any]:
-        """What a checkpoint at a step holds."""
+    def _kept(self, index: int, pausing: bool = False) -> dict[str, Any]:
+        """What a checkpoint at a step holds; nothing where none is written."""
+        if not (self._journal.keeps or pausing):
+            return {}
         return {
             STATE: dict(self.scheduler.state),
             WAITING: results_as_data(self.scheduler.waiting),
@@ -134,7 +136,7 @@ class Run:
 
     def _pause(self, step: Step, when: str, index: int) -> RunResult:
         node = last_node(step)
-        checkpoint_id = self._journal.paused(index, node, when, self._kept(index))
+        checkpoint_id = self._journal.paused(index, node, when, self._kept(index, pausing=True))
         paused = self._result("paused", self.scheduler.state)
         return replace(paused, pause=Pause(node, when), checkpoint_id=checkpoint_id)
 
@@ -150,7 +152,8 @@ class Run:
 
 
 def results_as_data(waiting: Mapping[str, ParallelResults]) -> dict[str, Any]:
-    return {node: [asdict(result) for result in results] for node, results in waiting.items()}
+    # Not asdict, which copies every value: a branch may have returned a gigabyte.
+    return {node: [dict(vars(result)) for result in results] for node, results in waiting.items()}
 
 
 def results_from(data: Mapping[str, Any]) -> dict[str, ParallelResults]:

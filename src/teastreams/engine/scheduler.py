@@ -28,6 +28,7 @@ from teastreams.core.events import (
     Warned,
 )
 from teastreams.core.graph import END, START, Edge, Graph, ParallelConfig
+from teastreams.core.language.trees import stored
 from teastreams.core.merge import (
     ParallelFlowResult,
     ParallelResults,
@@ -238,13 +239,14 @@ class Scheduler:
         """Run one plain node on the state; its own exception as a `NodeError`."""
         try:
             value = self.function_of(name)(self.state)
+            self.result = value.values if isinstance(value, Update) else value
+            value = self.stored(name, value, self.state)
         except (Exception, SystemExit) as error:
             if isinstance(error, SystemExit) and error.code in (None, 0):
                 return None
             if isinstance(error, SystemExit) and self._nested and not self.graph.node(name).patient:
                 raise  # the exit code of a branch is that of its worker
             return node_error(name, error)
-        self.result = value.values if isinstance(value, Update) else value
         return self._take(name, value)
 
     def _take(self, name: str, value: Any) -> Optional[NodeError]:
@@ -258,6 +260,11 @@ class Scheduler:
         except WorkflowFailed as refused:
             return refused.primary
         return None
+
+    def stored(self, name: str, value: Any, state: Mapping[str, Any]) -> Any:
+        """What a node's value sets: by its `output`, if it has one."""
+        output = self.graph.node(name).output
+        return value if output is None else stored(output, value, state, self.graph.variables)
 
     def function_of(self, name: str) -> Body:
         run = self.graph.node(name).run

@@ -7,7 +7,7 @@ fan-in each branch keeps its own, and what belongs to no branch (the producer) j
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 from teastreams.core.control.flow import Section
 from teastreams.core.events import RunEvent
@@ -53,11 +53,17 @@ def _member_flow(scheduler: Scheduler, name: str) -> BranchFlow:
     values = {"state": scheduler.state, "variables": scheduler.graph.variables}
     try:
         streams = filled_streams(node.streams, values)
-        body = scheduler.function_of(name) if node.command is None else filled_program(node.command, values)
+        body = _code(scheduler, name) if node.command is None else filled_program(node.command, values)
     except TemplateError as error:
         failed = NodeError(name, "start", f"{error}; {error.fix}", error_type="TemplateError")
         raise WorkflowFailed(failed) from None
     return BranchFlow(name, body, scheduler.state, streams, node.timeout_seconds, scheduler.graph.schema.reducers)
+
+
+def _code(scheduler: Scheduler, name: str) -> Callable[[dict[str, Any]], Any]:
+    """A member's code; what it returns is kept by its `output`."""
+    run = scheduler.function_of(name)
+    return lambda state: scheduler.stored(name, run(state), state)
 
 
 def _join_section(

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Optional
 
+from teastreams.core.control.bodies import all_within
 from teastreams.core.graph import Graph
+from teastreams.core.language.actions import Uses
 from teastreams.core.limits import RateLimit
+from teastreams.engine.actions import Actions
 from teastreams.runtime.fds import room_for
 from teastreams.services import limits
 
@@ -30,16 +33,16 @@ class Handover:
 
 
 @contextmanager
-def opened(graph: Graph, handover: Handover) -> Iterator[Services]:
+def opened(graph: Graph, handover: Handover, actions: Actions) -> Iterator[Services]:
     """What the nodes of this graph share for one run; `LimitError` when the machine has no room for it."""
     if not _wants_limits(graph):
-        yield {}
+        yield {"actions": actions}
         return
     with room_for("rate limiters"):
         shared = limits.opened(graph.services.limits, handover.keep_limits, handover.limits)
         known = shared.__enter__()
     try:
-        yield {"limits": known}
+        yield {"limits": known, "actions": actions}
     finally:
         shared.__exit__(None, None, None)
 
@@ -58,5 +61,5 @@ def for_node(services: Services, pause: Callable[[float], bool]) -> Services:
 
 
 def _wants_limits(graph: Graph) -> bool:
-    actions = (getattr(node, "action", None) for node in graph.nodes)
-    return bool(graph.services.limits) or any(getattr(each, "name", "") in limits.ACTIONS for each in actions)
+    used = (node.run.name for each in (graph, *all_within(graph)) for node in each.nodes if isinstance(node.run, Uses))
+    return bool(graph.services.limits) or any(name in limits.ACTIONS for name in used)

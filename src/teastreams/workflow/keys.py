@@ -26,10 +26,20 @@ _NO_MODEL = "call it from a `run:` block"
 
 DOCUMENT = Place(
     "the top level",
-    ("name", "description", "version", "settings", "variables", "state_schema", "nodes", "edges", "config"),
+    (
+        "name",
+        "description",
+        "version",
+        "settings",
+        "variables",
+        "initial_state",
+        "imports",
+        "state_schema",
+        "nodes",
+        "edges",
+        "config",
+    ),
     {
-        "initial_state": "give the state when the workflow is run, for example with `--input`",
-        "imports": "write `import` inside the `run:` block",
         "limits": "use `timeout` on the node",
         "secrets": "read them inside the `run:` block",
         "extends": "write the whole workflow in one file",
@@ -136,6 +146,8 @@ NODE = Place(
         "interrupt_after",
         "fan_in",
         "goto",
+        "uses",
+        "with",
         "retry",
         "on_error",
         "type",
@@ -156,9 +168,7 @@ NODE = Place(
     ),
     {
         "script": "rename it to `run`",
-        "uses": _IN_RUN,
         "action": "write `run:` or `steps:`",
-        "with": _IN_RUN,
         "when": _ON_EDGE,
         "if": _ON_EDGE,
         "while_loop": "write `type: while_loop`",
@@ -229,6 +239,8 @@ CONDITION = Place("`condition` of an edge", ("type", "value"))
 
 GOTO = Place("an entry of `goto`", ("if", "to"))
 
+IMPORT = Place("an entry of `imports`", ("path", "package", "namespace"))
+
 CONFIG = Place(
     "config",
     ("interrupt_before", "interrupt_after", "raise_exceptions"),
@@ -258,5 +270,6 @@ PLACES = (
     EDGE,
     CONDITION,
     GOTO,
+    IMPORT,
     CONFIG,
 )

@@ -14,6 +14,7 @@ from teastreams.core.graph import Graph, Node, ParallelConfig
 from teastreams.errors import Position, Problem
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.keys import CONFIG, DOCUMENT
+from teastreams.workflow.readers.acting import imports_of, initial_state_of
 from teastreams.workflow.readers.bodies import adopted
 from teastreams.workflow.readers.conditions import without_plain_edges
 from teastreams.workflow.readers.edges import edge_of, joined
@@ -64,6 +65,8 @@ def _graph(document: Block, file: str, report: Report) -> Graph:
         positions=positions,
         services=service_settings(document),
         schema=state_schema(document),
+        imports=imports_of(document),
+        initial_state=initial_state_of(document),
     )
     return adopted(graph)
 

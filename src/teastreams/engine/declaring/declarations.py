@@ -10,7 +10,9 @@ import os
 from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 from teastreams.core.graph import STREAMS, Binding, Choice, Command, Condition, Delivery, NodeStreamsConfig
+from teastreams.core.language.actions import Uses
 from teastreams.core.language.expressions import ExpressionError, parsed
+from teastreams.core.language.trees import Output, tree_of
 from teastreams.errors import Problem, WorkflowError
 
 Streams = Union[NodeStreamsConfig, Mapping[str, Any]]
@@ -54,6 +56,32 @@ def condition_of(when: Optional[When]) -> Optional[Condition]:
         return parsed(when)
     except ExpressionError as error:
         raise _refused(str(error), error.fix) from None
+
+
+def uses_value(name: str, arguments: Optional[Mapping[str, Any]]) -> Uses:
+    """The `uses=` of a node. WorkflowError for text that is no expression."""
+    try:
+        return Uses(name, tree_of(dict(arguments or {})))
+    except ExpressionError as error:
+        raise _refused(str(error), error.fix) from None
+
+
+def output_value(output: Any) -> Optional[Output]:
+    """The `output=` of a node. WorkflowError for text that is no expression."""
+    if output is None or isinstance(output, str):
+        return output
+    try:
+        return {key: parsed(each) for key, each in output.items()}
+    except ExpressionError as error:
+        raise _refused(str(error), error.fix) from None
+
+
+def mapped(output: Any) -> Optional[Mapping[str, Any]]:
+    """The `output=` of a sub-workflow: a mapping, or nothing. WorkflowError for a single key."""
+    if isinstance(output, str):
+        fix = f'write output={{{output!r}: "state.{output}"}}'
+        raise _refused(f"the output of a sub-workflow is a mapping of keys to expressions, not {output!r}", fix)
+    return output  # type: ignore[no-any-return]
 
 
 def command_value(

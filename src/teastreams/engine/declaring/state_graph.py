@@ -15,10 +15,20 @@ from teastreams.core.control.bodies import Each, all_within
 from teastreams.core.graph import END, START, Choice, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.core.limits import RateLimit
 from teastreams.core.services import ServiceSettings
+from teastreams.engine.actions import Actions, problems_of
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
 from teastreams.engine.declaring.bodies import Inner, Value, asked, each_graph, loop_of, subgraph_of
-from teastreams.engine.declaring.declarations import Streams, When, command_value, condition_of, streams_config
+from teastreams.engine.declaring.declarations import (
+    Streams,
+    When,
+    command_value,
+    condition_of,
+    mapped,
+    output_value,
+    streams_config,
+    uses_value,
+)
 from teastreams.engine.declaring.reactions import Reaction, Retry, reaction_value
 from teastreams.engine.declaring.schema import Declared, Reduced
 from teastreams.engine.declaring.schema import state_schema as schema_of
@@ -81,7 +91,9 @@ class StateGraph:
         on_error: Reaction = "raise",
         subgraph: Optional[Inner] = None,
         input: Optional[Mapping[str, Value]] = None,  # noqa: A002  what it is called in a document
-        output: Optional[Mapping[str, Value]] = None,
+        output: Union[str, Mapping[str, Value], None] = None,
+        uses: Optional[str] = None,
+        arguments: Optional[Mapping[str, Any]] = None,
     ) -> StateGraph:
         """Declare a node, a function, an external program or another workflow; returns the graph.
 
@@ -98,7 +110,13 @@ class StateGraph:
         `subgraph` is a graph whose nodes run in the place of `run`, on the same state; with `input` (names to
         expressions or functions of the state) on a state of these values alone, with `output` (of its state) only
         these values come back. WorkflowError for text that is no expression.
+
+        `uses` names an action that is called in the place of `run`, with `arguments`; `{{ expressions }}` in their
+        texts are filled in. `output` keeps what `run` or the action returned: under one key, or what expressions over
+        `result` make of it.
         """
+        if uses is not None:
+            run = uses_value(uses, arguments)
         config = streams_config(name, streams)
         program = command_value(command, env, cwd, ok_exit_codes)
         policy, reaction = reaction_value(f"node {name!r}", retry, on_error)
@@ -112,7 +130,8 @@ class StateGraph:
             command=program,
             retry=policy,
             on_error=reaction,
-            body=None if subgraph is None else subgraph_of(subgraph, input, output),
+            body=None if subgraph is None else subgraph_of(subgraph, input, mapped(output)),
+            output=None if subgraph is not None else output_value(output),
         )
         return self._with(node)
 
@@ -294,7 +313,7 @@ class StateGraph:
         """Everything that `compile` would complain about; nothing of the workflow is executed."""
         graphs = [self.graph, *all_within(self.graph)]
         found = [problem for graph in graphs for problem in (*_nothing_to_run(graph), *_unknown_parameters(graph))]
-        return (*rules.check(self.graph), *found)
+        return (*rules.check(self.graph), *problems_of(self.graph), *found)
 
     def compile(
         self,
@@ -305,10 +324,12 @@ class StateGraph:
         feed: Sequence[str] = (),
         read: Sequence[str] = (),
         parallel_config: Optional[ParallelConfig] = None,
+        actions: Optional[Actions] = None,
     ) -> CompiledGraph:
         """Check everything and return the workflow ready to run; `WorkflowError` lists every problem at once.
 
-        `parallel_config` goes before what the graph was made with.
+        `parallel_config` goes before what the graph was made with. `actions` are functions that nodes may use by name,
+        beside those of `imports:` in the document, which are imported here.
         `feed` names channels that no node writes, because the caller does (`run(feed={...})`); `read` names channels
         that no node has to read, because the caller does (`start().open(...)`).
         """
@@ -320,7 +341,7 @@ class StateGraph:
         problems = checked.problems()
         if problems:
             raise WorkflowError(problems)
-        compiled = CompiledGraph(graph, checkpointer)
+        compiled = CompiledGraph(graph, checkpointer, actions)
         problems = tuple(out_of_reach(graph, compiled.flow))
         if problems:
             raise WorkflowError(problems)

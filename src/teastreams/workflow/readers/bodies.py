@@ -100,7 +100,10 @@ def _each(block: Block, inside: Mapping[str, Optional[Graph]], what: str) -> Opt
 
 
 def _subgraph(block: Block, inside: Mapping[str, Optional[Graph]], what: str) -> Optional[Subgraph]:
-    maps = {key: _expressions(block, key) for key in ("input", "output")}
+    if what or block.entries.keys() & {"run", "uses"}:
+        maps: Mapping[str, Optional[Mapping[str, Expression]]] = {"input": _expressions(block, "input")}
+    else:
+        maps = {key: _expressions(block, key) for key in ("input", "output")}
     if what:
         return None
     work = [key for key in ("steps", "subgraph", "run", "command") if key in block.entries]
@@ -108,12 +111,13 @@ def _subgraph(block: Block, inside: Mapping[str, Optional[Graph]], what: str) ->
         fix = "keep one of them, or make two nodes of it"
         block.report.add(block.where, f"{block.label} has both `{work[0]}` and `{work[1]}`", fix)
     graph = inside[work[0]] if work and work[0] in inside else None
-    return None if graph is None else Subgraph(graph, maps["input"], maps["output"])
+    return None if graph is None else Subgraph(graph, maps["input"], maps.get("output"))
 
 
 def _strangers(block: Block, what: str) -> None:
     """Keys that mean nothing on this kind of node."""
     own = TOGETHER[what] if what or block.entries.keys() & WORK else ()
+    own = (*own, "output") if not what and block.entries.keys() & {"run", "uses"} else own
     for key in BODY_KEYS:
         if key in block.entries and key not in own:
             homes = [f"`type: {each}`" if each else "`subgraph`" for each, keys in TOGETHER.items() if key in keys]

@@ -13,6 +13,7 @@ from teastreams.core.control.bodies import Each
 from teastreams.core.graph import Edge, Node
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlValue
 from teastreams.workflow.keys import NODE
+from teastreams.workflow.readers.acting import output_of, uses_of
 from teastreams.workflow.readers.bodies import WORK, body_of
 from teastreams.workflow.readers.commands import command_of
 from teastreams.workflow.readers.conditions import goto_edges
@@ -23,7 +24,7 @@ from teastreams.workflow.values import Block, Report, kind, name_of, opened, pla
 from teastreams.workflow.wording import quoted
 
 # Keys of later versions that give a node something to do: where one of them is refused, `run` is not missing.
-OTHER_WORK = frozenset(("script", "uses", "action", "dynamic_parallel", "while_loop"))
+OTHER_WORK = frozenset(("script", "action", "dynamic_parallel", "while_loop"))
 
 
 def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Node, tuple[Edge, ...]]]:
@@ -34,6 +35,7 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Nod
     name = _name(block)
     command = command_of(block)
     run = _run(block)
+    uses = uses_of(block)
     body = body_of(block, name or "", run, node_of)
     block.text("description")
     if not isinstance(body, Each):
@@ -42,7 +44,7 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Nod
     retry, on_error = reaction_of(block, positions)
     node = Node(
         name=name or "",
-        run=None if isinstance(body, Each) else run,
+        run=None if isinstance(body, Each) else run or uses,
         streams=streams_of(block, positions),
         timeout_seconds=block.seconds("timeout"),
         interrupt_before=block.flag("interrupt_before"),
@@ -53,6 +55,7 @@ def node_of(value: YamlValue, number: int, report: Report) -> Optional[tuple[Nod
         retry=retry,
         on_error=on_error,
         body=body,
+        output=output_of(block),
     )
     jumps = goto_edges(block, name or "")
     return (node, jumps) if name else None
@@ -75,7 +78,11 @@ def _name(block: Block) -> Optional[str]:
 def _run(block: Block) -> Optional[RunBlock]:
     value = block.get("run")
     if value is None:
-        busy = "command" in block.entries or block.misspelt & {"run", "command"} or block.later & OTHER_WORK
+        busy = (
+            block.entries.keys() & {"command", "uses"}
+            or block.misspelt & {"run", "command"}
+            or block.later & OTHER_WORK
+        )
         if not busy and not block.entries.keys() & WORK:
             block.report.add(block.where, f"{block.label} has nothing to run", "add `run: |` and Python code below it")
         return None

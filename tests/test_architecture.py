@@ -25,7 +25,7 @@ MAY_USE = {
     "executors": "errors core runtime",
     "workflow": "errors core",
     "checkpoint": "errors core",
-    "services": "errors core runtime",
+    "services": "errors core runtime checkpoint",
     "engine": "errors core runtime executors workflow checkpoint services",
     "facade": "errors core runtime executors workflow checkpoint services engine",
     "testing": "errors core runtime executors workflow checkpoint services engine",

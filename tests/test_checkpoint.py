@@ -30,8 +30,8 @@ import pytest
 
 from teastreams.checkpoint import Checkpoint, CheckpointError, Codec, MemoryCheckpointer, SqliteCheckpointer
 from teastreams.checkpoint import records as records_module
+from teastreams.checkpoint.private_file import distrust
 from teastreams.checkpoint.records import COLUMNS, rows_of
-from teastreams.checkpoint.sqlite import distrust
 from teastreams.checkpoint.values import state_of, text_of
 
 Keeper = Union[MemoryCheckpointer, SqliteCheckpointer]

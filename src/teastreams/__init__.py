@@ -63,6 +63,7 @@ from teastreams.runtime.channels import StreamChannel, StreamDirection, StreamRe
 from teastreams.runtime.fanout.broadcast import BroadcastReport
 from teastreams.runtime.fanout.orchestrator import TeeOrchestrator
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures
+from teastreams.services.memory import Memory, MemoryFileError
 
 __all__ = [
     "END",
@@ -85,7 +86,9 @@ __all__ = [
     "Delivery",
     "Interrupted",
     "LimitError",
+    "Memory",
     "MemoryCheckpointer",
+    "MemoryFileError",
     "NodeError",
     "NodeFigures",
     "NodeFinished",

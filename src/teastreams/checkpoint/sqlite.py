@@ -9,11 +9,11 @@ so none crosses a fork. What a row means is decided in `records`.
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Iterable, Iterator, Optional, Sequence, Union
 from urllib.parse import quote
 
+from teastreams.checkpoint.private_file import MissingFile, UntrustedFile, check_private, make_private
 from teastreams.checkpoint.records import (
     COLUMNS,
     FORMAT,
@@ -60,7 +60,6 @@ _SELECT_OLD = _SELECT
 for _name, _value in NEW_COLUMNS.items():
     _SELECT_OLD = _SELECT_OLD.replace(f" {_name},", f" {_value!r},")
 _OBJECTS = "SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'"
-_COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 class SqliteCheckpointer:
@@ -81,7 +80,8 @@ class SqliteCheckpointer:
                 written or trusted.
         """
         row, parts = rows_of(record, self._codecs)
-        _make_private(self._path)
+        with _told():
+            make_private(self._path)
         with self._connected() as database:
             database.execute("BEGIN IMMEDIATE")
             for statement in _MAKING[_format(database, self._path)]:
@@ -122,7 +122,8 @@ class SqliteCheckpointer:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         import sqlite3  # only here: most runs keep no checkpoints, and it would be a good part of the start-up
 
-        _check_private(self._path)
+        with _told():
+            check_private(self._path)
         # mode=rw: had the file vanished since the check, SQLite must not make it again with rights of its own.
         address = f"file:{quote(self._path)}?mode=rw"
         try:
@@ -131,6 +132,17 @@ class SqliteCheckpointer:
                 yield database
         except sqlite3.Error as error:
             raise CheckpointError(f"the checkpoint file {self._path} cannot be used: {error}") from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong with the file, as an error of checkpoints."""
+    try:
+        yield
+    except MissingFile as error:
+        raise CheckpointError(f"{error}; name the one the run printed") from error
+    except UntrustedFile as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _prepare(database: sqlite3.Connection, path: str) -> None:
@@ -156,48 +168,3 @@ def _part_of(database: sqlite3.Connection) -> Part:
         return str(found[0])
 
     return part
-
-
-def _make_private(path: str) -> None:
-    """Make the file if it is not there: SQLite alone would make it with the rights that the umask leaves."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass  # also for a symbolic link, wherever it leads; the check before opening refuses it
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint file {path} cannot be made: {error.strerror}") from error
-
-
-def _check_private(path: str) -> None:
-    """Refuse a file, or a companion of it, that others could have planted or could change.
-
-    By lstat, not by a descriptor: closing any descriptor of a database drops the locks that SQLite holds on it for
-    other connections of this process.
-    """
-    for one in (path, *(path + companion for companion in _COMPANIONS)):
-        try:
-            found, folder = os.lstat(one), os.stat(os.path.dirname(one))
-        except FileNotFoundError as error:
-            if one == path:
-                raise CheckpointError(f"there is no checkpoint file {path}; name the one the run printed") from error
-            continue
-        except OSError as error:
-            raise CheckpointError(f"the checkpoint file {one} cannot be looked at: {error.strerror}") from error
-        reason = distrust(found, folder, os.geteuid())
-        if reason:
-            raise CheckpointError(f"the checkpoint file {one} is not safe to use: {reason}; name another file")
-
-
-def distrust(found: os.stat_result, folder: os.stat_result, user_id: int) -> str:
-    """Why a file in a folder cannot be trusted by a user; "" if it can. Root is trusted: it could change us as well."""
-    mode, links = found.st_mode, found.st_nlink
-    open_folder = folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX
-    reasons = {
-        "it is a symbolic link": stat.S_ISLNK(mode),
-        "it is not a regular file": not stat.S_ISREG(mode),
-        f"it belongs to user {found.st_uid}": found.st_uid not in (0, user_id),
-        f"others may write to it (mode {stat.S_IMODE(mode):04o})": mode & (stat.S_IWGRP | stat.S_IWOTH),
-        f"it has {links} names (hard links)": links != 1,
-        "its folder may be written by everybody and has no sticky bit": open_folder,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), "")

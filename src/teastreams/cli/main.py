@@ -90,8 +90,8 @@ def _validate(options: argparse.Namespace, stdout: IO[str]) -> int:
 
 
 def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
-    app = YAMLEngine().load_from_file(options.file).compile()
-    outlet.write_result(app.draw(options.format), None, stdout)
+    graph = YAMLEngine().load_from_file(options.file)
+    outlet.write_result(graph.draw(options.format), None, stdout)
     return FINISHED
 
 

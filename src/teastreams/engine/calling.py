@@ -15,6 +15,7 @@ from teastreams.core.limits import RateLimit
 from teastreams.core.merge import ParallelResults
 from teastreams.errors import LimitError, NodeError
 from teastreams.services.limits import Turn
+from teastreams.services.memory import Memory
 
 GIVEN = ("state", "parallel_results", "node", "context", "variables")
 
@@ -32,6 +33,17 @@ class Context:
     variables: Mapping[str, Any] = field(default_factory=dict)
     error: Optional[NodeError] = None
     services: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def memory(self) -> Memory:
+        """The long-term memory: `store`, `retrieve`, `search`, `delete`. LimitError when the workflow has none."""
+        memory: Optional[Memory] = self.services.get("memory")
+        if memory is None:
+            raise LimitError(
+                f"node {self.node!r} asks for the long-term memory, and the workflow has none; "
+                "add its file to the settings: `ltm: {path: memory.db}`"
+            )
+        return memory
 
     def limit(self, name: str, timeout: Optional[float] = None, *, rate: Optional[RateLimit] = None) -> Turn:
         """Wait until the rate limiter lets the next call through: `with context.limit("openai"):`.

@@ -17,6 +17,7 @@ from teastreams.core.limits import RateLimit
 from teastreams.engine.actions import Actions
 from teastreams.runtime.fds import room_for
 from teastreams.services import limits
+from teastreams.services.memory import Memory
 
 Services = Mapping[str, Any]
 
@@ -35,14 +36,16 @@ class Handover:
 @contextmanager
 def opened(graph: Graph, handover: Handover, actions: Actions) -> Iterator[Services]:
     """What the nodes of this graph share for one run; `LimitError` when the machine has no room for it."""
+    path = graph.services.memory_path
+    always: dict[str, Any] = {"actions": actions, **({} if path is None else {"memory": Memory(path)})}
     if not _wants_limits(graph):
-        yield {"actions": actions}
+        yield always
         return
     with room_for("rate limiters"):
         shared = limits.opened(graph.services.limits, handover.keep_limits, handover.limits)
         known = shared.__enter__()
     try:
-        yield {"limits": known, "actions": actions}
+        yield {**always, "limits": known}
     finally:
         shared.__exit__(None, None, None)
 

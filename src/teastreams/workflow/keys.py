@@ -57,11 +57,10 @@ STATE_SETTINGS = Place("settings.state", ("enforce",))
 
 SETTINGS = Place(
     "settings",
-    ("parallel", "state", "rate_limiters"),
+    ("parallel", "state", "rate_limiters", "ltm"),
     {
         "llm": _NO_MODEL,
         "memory": _NO_MODEL,
-        "ltm": _NO_MODEL,
         "rag": _NO_MODEL,
         "checkpoint": "name the checkpoint file when the workflow is run",
         "checkpointer": "name the checkpoint file when the workflow is run",
@@ -235,6 +234,8 @@ EDGE = Place(
     },
 )
 
+LTM = Place("settings.ltm", ("path", "db_path", "backend"))
+
 CONDITION = Place("`condition` of an edge", ("type", "value"))
 
 GOTO = Place("an entry of `goto`", ("if", "to"))
@@ -260,6 +261,7 @@ PLACES = (
     ON_ERROR,
     CIRCUIT_BREAKER,
     RATE_LIMITER,
+    LTM,
     STREAMS_SETTINGS,
     NODE,
     STREAMS,

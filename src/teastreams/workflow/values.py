@@ -24,6 +24,9 @@ MAX_SECONDS = 366 * 24 * 3600
 MAX_COUNT = 1_000_000
 MAX_SIZE = 2**62
 
+# Keys of so many meanings that where else they stand says nothing.
+EVERYWHERE = frozenset(("path",))
+
 
 class Report:
     """The problems found so far, at most 100.
@@ -275,7 +278,7 @@ def _note_key(entry: YamlEntry, place: Place, label: str, report: Report) -> Opt
         report.add(entry.where, message, place.later[entry.key])
         return None
     likely = nearest(entry.key, place.keys)
-    homes = [other.name for other in PLACES if entry.key in other.keys]
+    homes = [other.name for other in PLACES if entry.key in other.keys and entry.key not in EVERYWHERE]
     if homes and not (likely and (likely in entry.key or entry.key in likely)):
         likely, fix = None, f"it belongs in {' or '.join(homes)}"
     else:

@@ -6,19 +6,22 @@ Declaring only records; `compile` checks everything at once and raises one `Work
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from teastreams.checkpoint import Checkpointer
-from teastreams.core import rules
+from teastreams.core import drawing, rules
 from teastreams.core.control.bodies import Each, all_within
+from teastreams.core.control.joins import with_joins
 from teastreams.core.graph import END, START, Choice, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.core.limits import RateLimit
 from teastreams.core.services import ServiceSettings
 from teastreams.engine.actions import Actions, problems_of
 from teastreams.engine.app import CompiledGraph
-from teastreams.engine.calling import GIVEN, name_of, unknown_parameters
+from teastreams.engine.calling import name_of
 from teastreams.engine.declaring.bodies import Inner, Value, asked, each_graph, loop_of, subgraph_of
+from teastreams.engine.declaring.checking import nothing_to_run, unknown_names
 from teastreams.engine.declaring.declarations import (
     Streams,
     When,
@@ -55,6 +58,7 @@ class StateGraph:
         parallel_config: Optional[ParallelConfig] = None,
         name: str = "",
         rate_limiters: Optional[Mapping[str, RateLimit]] = None,
+        memory: Optional[Union[str, os.PathLike[str]]] = None,
         enforce: bool = False,
         reducers: Optional[Reduced] = None,
     ) -> None:
@@ -63,7 +67,7 @@ class StateGraph:
             parallel=parallel_config or ParallelConfig(),
             name=name,
             strategy_given=parallel_config is not None,
-            services=ServiceSettings(limits=dict(rate_limiters or {})),
+            services=ServiceSettings(dict(rate_limiters or {}), None if memory is None else os.fspath(memory)),
             schema=schema_of(state_schema, reducers, enforce),
         )
 
@@ -312,8 +316,15 @@ class StateGraph:
     def problems(self) -> tuple[Problem, ...]:
         """Everything that `compile` would complain about; nothing of the workflow is executed."""
         graphs = [self.graph, *all_within(self.graph)]
-        found = [problem for graph in graphs for problem in (*_nothing_to_run(graph), *_unknown_parameters(graph))]
+        found = [problem for graph in graphs for problem in (*nothing_to_run(graph), *unknown_names(graph))]
         return (*rules.check(self.graph), *problems_of(self.graph), *found)
+
+    def draw(self, format: str = "text") -> str:  # noqa: A002  what it is called everywhere else
+        """`CompiledGraph.draw` without compiling: nothing is imported. WorkflowError lists every problem at once."""
+        problems = self.problems()
+        if problems:
+            raise WorkflowError(problems)
+        return drawing.draw(with_joins(self.graph), format)
 
     def compile(
         self,
@@ -370,25 +381,3 @@ def _with_interrupts(graph: Graph, before: Sequence[str], after: Sequence[str]) 
         for node in graph.nodes
     )
     return replace(graph, nodes=nodes)
-
-
-def _nothing_to_run(graph: Graph) -> list[Problem]:
-    return [
-        Problem(
-            f"node {node.name!r} has nothing to run", "give it a function: add_node(name, run=function)", node.where
-        )
-        for node in graph.nodes
-        if not callable(node.run) and ((node.command is None and node.body is None) or node.run is not None)
-    ]
-
-
-def _unknown_parameters(graph: Graph) -> list[Problem]:
-    return [
-        Problem(
-            f"the function of node {node.name!r} asks for {', '.join(map(repr, unknown_parameters(node.run)))}",
-            f"a node's function can name {', '.join(GIVEN)}",
-            node.where,
-        )
-        for node in graph.nodes
-        if callable(node.run) and unknown_parameters(node.run)
-    ]

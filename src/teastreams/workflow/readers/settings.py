@@ -14,7 +14,7 @@ from teastreams.core.policies import RetryPolicy
 from teastreams.core.services import ServiceSettings
 from teastreams.errors import Position
 from teastreams.workflow.document import YamlMapping, YamlScalar
-from teastreams.workflow.keys import PARALLEL, RATE_LIMITER, SETTINGS, STREAMS_SETTINGS
+from teastreams.workflow.keys import LTM, PARALLEL, RATE_LIMITER, SETTINGS, STREAMS_SETTINGS
 from teastreams.workflow.readers.reliability import circuit_of, retry_of
 from teastreams.workflow.values import Block, opened, place_of
 from teastreams.workflow.wording import quoted
@@ -118,7 +118,20 @@ def service_settings(document: Block) -> ServiceSettings:
         return ServiceSettings()
     # Its keys have been checked with the other settings; what is noted here is of the services alone.
     entries = {entry.key: entry for entry in value.entries if entry.key in SETTINGS.keys}
-    return ServiceSettings(limits=_limits(Block(value.where, "settings", document.report, entries)))
+    settings = Block(value.where, "settings", document.report, entries)
+    return ServiceSettings(limits=_limits(settings), memory_path=_memory_path(settings))
+
+
+def _memory_path(settings: Block) -> Optional[str]:
+    block = settings.open("ltm", LTM, "settings.ltm")
+    if block is None:
+        return None
+    block.choice("backend", ("sqlite",))
+    paths = [path for path in (block.text("path"), block.text("db_path")) if path]
+    if len(paths) != 1 and not block.misspelt:
+        has = "has both `path` and `db_path`" if paths else "has no path"
+        block.report.add(block.where, f"{block.label} {has}", "write `path: memory.db`")
+    return paths[0] if paths else None
 
 
 def _limits(settings: Block) -> Mapping[str, RateLimit]:

@@ -158,19 +158,36 @@ def full_text() -> bool:
 
 
 def _prepare(database: sqlite3.Connection, path: str) -> None:
-    """Make the tables of an empty file; refuse a file that is somebody else's, before a byte of it is written."""
+    """Make the tables of an empty file; refuse a file that is somebody else's, before a byte of it is written.
+
+    The journal stays SQLite's own (DELETE). A write-ahead log pays for connections that stay open; ours close after
+    each call, and eight processes that make a file at once and set `journal_mode = WAL` get "database is locked",
+    whatever the timeout: 23 of 480 measured.
+    """
     database.execute("PRAGMA synchronous = FULL")
+    # Both questions in one transaction: between two, another process may make the file.
+    database.execute("BEGIN")
+    empty = _is_empty(database, path)
+    database.execute("COMMIT")
+    if empty:
+        _make(database, path)
+
+
+def _make(database: sqlite3.Connection, path: str) -> None:
+    database.execute("BEGIN IMMEDIATE")
+    if _is_empty(database, path):
+        for statement in (_TABLE, *((_WORDS, _ADDED, _REMOVED) if full_text() else ())):
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {APPLICATION}")
+    database.execute("COMMIT")
+
+
+def _is_empty(database: sqlite3.Connection, path: str) -> bool:
     (application,) = database.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION:
-        if database.execute("SELECT 1 FROM sqlite_master").fetchone():
-            raise MemoryFileError(f"{path} is a database, but not a {KIND}; name another file")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("BEGIN IMMEDIATE")
-        if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
-            for statement in (_TABLE, *((_WORDS, _ADDED, _REMOVED) if full_text() else ())):
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION}")
-        database.execute("COMMIT")
+    used = database.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+    if used and application != APPLICATION:
+        raise MemoryFileError(f"{path} is a database, but not a {KIND}; name another file")
+    return not used
 
 
 @contextmanager

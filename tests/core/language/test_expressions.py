@@ -91,7 +91,7 @@ def test_one_that_raises_names_itself_and_its_cause(text: str, kind: str) -> Non
 @pytest.mark.parametrize(
     ("text", "told", "fix"),
     [
-        ("state.x >", "`state.x >` is not a Python expression: invalid syntax", "write one, such as"),
+        ("state.x > > 1", "`state.x > > 1` is not a Python expression: invalid syntax", "write one, such as"),
         ("", "`` is not a Python expression", "write one, such as"),
         ("a b", "`a b` is not a Python expression", "write one, such as"),
         ("x = 1", "`x = 1` is not a Python expression", "write one, such as"),

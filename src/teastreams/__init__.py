@@ -37,6 +37,7 @@ from teastreams.core.graph import (
 from teastreams.core.limits import RateLimit
 from teastreams.core.merge import ParallelFlowResult, ParallelResults, Update
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, OnError, RetryPolicy
+from teastreams.core.services import SecretSources
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import Context
 from teastreams.engine.declaring.pipeline import pipeline
@@ -64,6 +65,7 @@ from teastreams.runtime.fanout.broadcast import BroadcastReport
 from teastreams.runtime.fanout.orchestrator import TeeOrchestrator
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures
 from teastreams.services.memory import Memory, MemoryFileError
+from teastreams.services.secrets import Secret, SecretError, Secrets
 
 __all__ = [
     "END",
@@ -112,6 +114,10 @@ __all__ = [
     "RunFinished",
     "RunHandle",
     "RunResult",
+    "Secret",
+    "SecretError",
+    "SecretSources",
+    "Secrets",
     "SectionFinished",
     "SectionStarted",
     "SqliteCheckpointer",

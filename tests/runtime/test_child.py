@@ -16,11 +16,13 @@ import pytest
 from teastreams.core.endings import How
 from teastreams.core.frames import FrameReader, Kind, frame, header
 from teastreams.core.lifecycle import State
+from teastreams.core.redaction import Redaction
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, copy_of, make_pipe
 from teastreams.runtime.fork import STATUS_LOST
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.ending import Report
+from teastreams.runtime.secrecy import guarding
 from teastreams.runtime.supervision.child import FRAME_LIMIT, LINE_LIMIT, TAIL_LINES, Child, Log, parse_report
 
 
@@ -75,6 +77,28 @@ class TestLog:
             log.feed(b"x" * 10_000)
 
         assert sum(map(len, lines)) >= 1_000_000 - LINE_LIMIT
+
+    @pytest.mark.parametrize("step", [1, 7, 10**9])
+    def test_what_is_guarded_is_masked_however_its_bytes_come_in(self, log: Log, lines: list[str], step: int) -> None:
+        data = b"one secret-text two\nsecret-text\nsecret-"
+        with guarding(Redaction.of(["secret-text"])):
+            for start in range(0, len(data), step):
+                log.feed(data[start : start + step])
+            log.feed(b"text")
+            log.end()
+
+        assert lines == ["one *** two", "***", "***"]
+        assert list(log.tail) == lines
+
+    @pytest.mark.parametrize("before", range(LINE_LIMIT - 12, LINE_LIMIT + 2))
+    def test_the_cut_through_a_long_line_leaves_no_half_of_what_is_guarded(
+        self, log: Log, lines: list[str], before: int
+    ) -> None:
+        with guarding(Redaction.of(["secret-text"])):
+            for piece in (b"x" * before, b"secret", b"-te", b"xt", b"y" * 3 * LINE_LIMIT, b"\n"):
+                log.feed(piece)
+
+        assert "".join(lines) == "x" * before + "***" + "y" * 3 * LINE_LIMIT
 
     def test_the_last_lines_are_kept(self, log: Log) -> None:
         log.feed(b"".join(b"%d\n" % number for number in range(100)))

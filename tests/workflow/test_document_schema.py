@@ -19,6 +19,7 @@ from teastreams.workflow.keys import (
     PLACES,
     RATE_LIMITER,
     RETRY,
+    SECRETS,
     SETTINGS,
     STDIN,
     STREAMS,
@@ -422,6 +423,7 @@ WITH_KEY = {
     STDIN.name: _streams("{stdout: bytes}", "{stdin: {from: bytes, @: 1}}"),
     RETRY.name: ONE.replace("run: pass", "run: pass, retry: {@: 1}"),
     RATE_LIMITER.name: "settings: {rate_limiters: {x: {rpm: 1, @: 1}}}\n" + ONE,
+    SECRETS.name: "settings: {secrets: {env: A, @: 1}}\n" + ONE,
     ON_ERROR.name: ONE.replace("run: pass", "run: pass, on_error: {@: 1}"),
 }
 """A document for each place, with an @ where another key goes."""

@@ -33,6 +33,7 @@ from teastreams.engine.declaring.yaml_engine import YAMLEngine
 from teastreams.engine.reporting.doctor import examined
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
+from teastreams.services.secrets import SecretError
 from teastreams.workflow.json_schema import json_schema
 
 CLOSED = -1
@@ -66,7 +67,7 @@ def _guarded(command: Any, options: argparse.Namespace) -> int:  # noqa: PLR0911
     except (WorkflowError, UsageError, CheckpointError) as error:
         outlet.say(str(error))
         return INVALID
-    except (LimitError, PlatformError, outlet.CannotWrite) as error:
+    except (LimitError, PlatformError, SecretError, outlet.CannotWrite) as error:
         outlet.say(f"teastreams: {error}")
         return NOT_NOW
     except KeyboardInterrupt:

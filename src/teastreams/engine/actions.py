@@ -19,11 +19,11 @@ from teastreams.core.control.bodies import all_within
 from teastreams.core.graph import Graph, Node
 from teastreams.core.language.actions import Import, Uses
 from teastreams.errors import Problem, WorkflowError
-from teastreams.services import limits, memory
+from teastreams.services import limits, memory, secrets
 
 Actions = Mapping[str, Callable[..., Any]]
 
-BUILT_IN: Actions = {**limits.ACTIONS, **memory.ACTIONS}
+BUILT_IN: Actions = {**limits.ACTIONS, **memory.ACTIONS, **secrets.ACTIONS}
 
 
 def actions_of(graph: Graph, given: Optional[Actions] = None) -> Actions:

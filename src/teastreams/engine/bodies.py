@@ -31,6 +31,7 @@ from teastreams.errors import NodeError, WorkflowFailed
 from teastreams.executors.flows import BranchFlow
 from teastreams.runtime.node.ending import BranchFailed, error_text
 from teastreams.runtime.node.tracked import TrackedState
+from teastreams.runtime.secrecy import masked, safe_cause
 
 if TYPE_CHECKING:
     from teastreams.engine.scheduler import Scheduler
@@ -181,10 +182,10 @@ def _asked(scheduler: Scheduler, name: str, key: str, asked: Asked) -> Any:
         return asked(scheduler.state)
     except ExpressionError as error:
         cause = error.__cause__ or error
-        message = f"`{key}`: {error}; {error.fix}"
+        message = masked(f"`{key}`: {error}; {error.fix}")
         failed = NodeError(name, "route", message, error_type=type(cause).__name__)
-        failed.__cause__ = cause
-        raise WorkflowFailed(failed) from cause
+        failed.__cause__ = safe_cause(cause)
+        raise WorkflowFailed(failed) from failed.__cause__
     except Exception as error:
         raise WorkflowFailed(_failure(name, "route", error)) from error
 
@@ -196,7 +197,7 @@ def _asked_all(scheduler: Scheduler, name: str, key: str, asked: Mapping[str, As
 def _failure(name: str, phase: str, error: Exception) -> NodeError:
     text = error_text(error)
     failed = NodeError(name, phase, text.message, error_type=text.type, traceback=text.traceback)
-    failed.__cause__ = error
+    failed.__cause__ = safe_cause(error)
     return failed
 
 

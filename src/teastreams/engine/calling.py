@@ -16,6 +16,7 @@ from teastreams.core.merge import ParallelResults
 from teastreams.errors import LimitError, NodeError
 from teastreams.services.limits import Turn
 from teastreams.services.memory import Memory
+from teastreams.services.secrets import Secrets
 
 GIVEN = ("state", "parallel_results", "node", "context", "variables")
 
@@ -44,6 +45,17 @@ class Context:
                 "add its file to the settings: `ltm: {path: memory.db}`"
             )
         return memory
+
+    @property
+    def secrets(self) -> Secrets:
+        """The secrets by name: `context.secrets["NAME"].reveal()`. LimitError when the workflow names no source."""
+        secrets: Optional[Secrets] = self.services.get("secrets")
+        if secrets is None:
+            raise LimitError(
+                f"node {self.node!r} asks for secrets, and the workflow names no source; "
+                "add one to the settings: `secrets: {env: [NAME]}`"
+            )
+        return secrets
 
     def limit(self, name: str, timeout: Optional[float] = None, *, rate: Optional[RateLimit] = None) -> Turn:
         """Wait until the rate limiter lets the next call through: `with context.limit("openai"):`.

@@ -16,6 +16,7 @@ from teastreams.core.state.schema import StateSchema
 from teastreams.errors import NodeError, WorkflowFailed
 from teastreams.runtime.node.ending import error_text
 from teastreams.runtime.node.tracked import TrackedState
+from teastreams.runtime.secrecy import safe_cause
 
 
 def join(schema: StateSchema, state: dict[str, Any], updates: Mapping[str, Update], in_place: bool = False) -> None:
@@ -73,5 +74,5 @@ def _mismatch(node: str, text: str) -> NodeError:
 def _reducer_failed(node: str, failed: ReducerFailed) -> NodeError:
     text = error_text(failed)
     made = NodeError(node, "result", text.message, error_type=text.type, traceback=text.traceback)
-    made.__cause__ = failed.__cause__
+    made.__cause__ = safe_cause(failed.__cause__)
     return made

@@ -14,6 +14,7 @@ from teastreams.core.plan import SectionPlan
 from teastreams.core.state.reducers import Reducers
 from teastreams.errors import NodeError
 from teastreams.runtime.node.ending import error_text
+from teastreams.runtime.secrecy import safe_cause
 from teastreams.runtime.supervision.figures import NodeFigures, SectionOutcome
 
 
@@ -73,5 +74,5 @@ def node_error(name: str, error: BaseException) -> NodeError:
     made = NodeError(
         name, "run", text.message, error_type=text.type, traceback=text.traceback, error_type_names=text.names
     )
-    made.__cause__ = error  # the object itself, for a debugger in this process
+    made.__cause__ = safe_cause(error)
     return made

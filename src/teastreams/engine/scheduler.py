@@ -56,6 +56,7 @@ from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.node.branch import BranchBody
 from teastreams.runtime.node.ending import BranchFailed
 from teastreams.runtime.node.tracked import TrackedState, snapshot
+from teastreams.runtime.secrecy import masked, safe_cause
 from teastreams.runtime.supervision.figures import BranchFigures, ChannelFigures, NodeFigures
 from teastreams.runtime.supervision.outside import Outside
 from teastreams.runtime.supervision.supervisor import Supervisor
@@ -129,9 +130,9 @@ class Scheduler:
         try:
             return chosen(exits, self.state, self.graph.variables, self.result)
         except Undecided as error:
-            failed = NodeError(node, "route", str(error), error_type=error.error_type)
-            failed.__cause__ = error.__cause__
-            raise WorkflowFailed(failed, result=dict(self.state)) from error.__cause__
+            failed = NodeError(node, "route", masked(str(error)), error_type=error.error_type)
+            failed.__cause__ = safe_cause(error.__cause__)
+            raise WorkflowFailed(failed, result=dict(self.state)) from failed.__cause__
 
     def walk(self, line: Line) -> Iterator[RunEvent]:
         """Run a line from its entry to its end."""

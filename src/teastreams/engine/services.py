@@ -6,7 +6,8 @@ context holds is made of it for that node. What one run has to hand to the next 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Optional
 
@@ -16,7 +17,7 @@ from teastreams.core.language.actions import Uses
 from teastreams.core.limits import RateLimit
 from teastreams.engine.actions import Actions
 from teastreams.runtime.fds import room_for
-from teastreams.services import limits
+from teastreams.services import limits, secrets
 from teastreams.services.memory import Memory
 
 Services = Mapping[str, Any]
@@ -35,17 +36,30 @@ class Handover:
 
 @contextmanager
 def opened(graph: Graph, handover: Handover, actions: Actions) -> Iterator[Services]:
-    """What the nodes of this graph share for one run; `LimitError` when the machine has no room for it."""
-    path = graph.services.memory_path
+    """What the nodes of this graph share for one run.
+
+    LimitError when the machine has no room for it, `SecretError` when a secret cannot be read.
+    """
+    path, sources = graph.services.memory_path, graph.services.secrets
     always: dict[str, Any] = {"actions": actions, **({} if path is None else {"memory": Memory(path)})}
-    if not _wants_limits(graph):
+    with ExitStack() as stack:
+        if sources is not None:
+            always["secrets"] = stack.enter_context(secrets.opened(sources, os.path.dirname(graph.file)))
+        always.update(stack.enter_context(_limits(graph, handover)))
         yield always
+
+
+@contextmanager
+def _limits(graph: Graph, handover: Handover) -> Iterator[Services]:
+    """The rate limiters, if a node can ask for one."""
+    if not _wants_limits(graph):
+        yield {}
         return
     with room_for("rate limiters"):
         shared = limits.opened(graph.services.limits, handover.keep_limits, handover.limits)
         known = shared.__enter__()
     try:
-        yield {**always, "limits": known}
+        yield {"limits": known}
     finally:
         shared.__exit__(None, None, None)
 

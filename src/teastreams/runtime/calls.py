@@ -100,6 +100,10 @@ def _shared_memory(size_bytes: int) -> mmap.mmap:
     return mmap.mmap(-1, size_bytes)
 
 
+def _no_core_file() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def _lock_file(fd: int, operation: int) -> None:
     """The lock of the whole file, for this process: given back at its end, and by no fork inherited."""
     fcntl.lockf(fd, operation)
@@ -161,6 +165,7 @@ class Calls:
     set_wakeup_fd: Callable[..., int] = signal.set_wakeup_fd
     sigmask: Callable[..., Any] = signal.pthread_sigmask
     getrlimit: Callable[[int], tuple[int, int]] = resource.getrlimit
+    set_core_limit: Callable[[], None] = _no_core_file
     urandom: Callable[[int], bytes] = os.urandom
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

@@ -41,7 +41,7 @@ DOCUMENT = Place(
     ),
     {
         "limits": "use `timeout` on the node",
-        "secrets": "read them inside the `run:` block",
+        "secrets": "write it under `settings`",
         "extends": "write the whole workflow in one file",
         "include": "write the whole workflow in one file",
         "goto": "write it on a node",
@@ -57,7 +57,7 @@ STATE_SETTINGS = Place("settings.state", ("enforce",))
 
 SETTINGS = Place(
     "settings",
-    ("parallel", "state", "rate_limiters", "ltm"),
+    ("parallel", "state", "rate_limiters", "ltm", "secrets"),
     {
         "llm": _NO_MODEL,
         "memory": _NO_MODEL,
@@ -65,7 +65,6 @@ SETTINGS = Place(
         "checkpoint": "name the checkpoint file when the workflow is run",
         "checkpointer": "name the checkpoint file when the workflow is run",
         "rate_limit": "write `rate_limiters`, with a name for each",
-        "secrets": "read them inside the `run:` block",
         "retry": "write it under settings.parallel for branches, or on a node",
         "error_handling": "write `on_error` on the nodes that it is for",
     },
@@ -234,6 +233,16 @@ EDGE = Place(
     },
 )
 
+_PROVIDER = "install a provider of secrets, and name it: `provider: ...`"
+
+SECRETS = Place(
+    "settings.secrets",
+    ("env", "files", "provider", "backend"),
+    dict.fromkeys(("aws", "azure", "gcp", "vault"), _PROVIDER),
+)
+
+SECRETS_ENV = Place("settings.secrets.env", ("names", "prefix"))
+
 LTM = Place("settings.ltm", ("path", "db_path", "backend"))
 
 CONDITION = Place("`condition` of an edge", ("type", "value"))
@@ -262,6 +271,8 @@ PLACES = (
     CIRCUIT_BREAKER,
     RATE_LIMITER,
     LTM,
+    SECRETS,
+    SECRETS_ENV,
     STREAMS_SETTINGS,
     NODE,
     STREAMS,

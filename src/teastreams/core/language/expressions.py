@@ -66,6 +66,8 @@ def parsed(text: str) -> Expression:
 
 
 def _fix(name: str) -> str:
+    if name == "secrets":
+        return "a secret is asked for in the code of a node: `context.secrets['NAME']`"
     if name in _PYTHON:
         return f"Python writes `{_PYTHON[name]}`"
     near = difflib.get_close_matches(name, ROOTS, 1)

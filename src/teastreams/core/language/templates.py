@@ -77,6 +77,8 @@ def _inside(hole: str) -> Part:
     keys = () if root is None else _keys(hole[len(root) :])
     if root is None or not keys:
         fix = "write `{{ state.some_key }}` or `{{ variables.some_key }}`"
+        if hole.partition(".")[0] == "secrets":
+            fix = "arguments and paths are no place for secrets; let a Python node write it to the program's stdin"
         raise TemplateError(f"`{{{{ {hole} }}}}` names no value", fix)
     return Reference(root, keys)
 

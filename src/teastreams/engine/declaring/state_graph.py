@@ -16,7 +16,7 @@ from teastreams.core.control.bodies import Each, all_within
 from teastreams.core.control.joins import with_joins
 from teastreams.core.graph import END, START, Choice, Command, Edge, Graph, Node, ParallelConfig
 from teastreams.core.limits import RateLimit
-from teastreams.core.services import ServiceSettings
+from teastreams.core.services import Given, SecretSources, ServiceSettings
 from teastreams.engine.actions import Actions, problems_of
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.calling import name_of
@@ -46,9 +46,9 @@ class StateGraph:
 
     `state_schema` maps keys to types (`list[str]`, `Optional[int]`, or the names of a document), or is a class with
     annotations, such as a TypedDict. With `enforce` the initial state and every update are checked against it; else it
-    documents. `reducers` maps keys to functions `(current, returned) -> new`, or to "append", "add", "merge" or
-    "replace"; `Annotated[list, "append"]` in the schema says the same. WorkflowError for what is neither a type nor a
-    reducer.
+    documents. `secrets` are a `SecretSources`, a mapping of names to texts, or a function that returns one. `reducers`
+    maps keys to functions `(current, returned) -> new`, or to "append", "add", "merge" or "replace"; `Annotated[list,
+    "append"]` in the schema says the same. WorkflowError for what is neither a type nor a reducer.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class StateGraph:
         name: str = "",
         rate_limiters: Optional[Mapping[str, RateLimit]] = None,
         memory: Optional[Union[str, os.PathLike[str]]] = None,
+        secrets: Optional[Union[SecretSources, Given]] = None,
         enforce: bool = False,
         reducers: Optional[Reduced] = None,
     ) -> None:
@@ -67,7 +68,9 @@ class StateGraph:
             parallel=parallel_config or ParallelConfig(),
             name=name,
             strategy_given=parallel_config is not None,
-            services=ServiceSettings(dict(rate_limiters or {}), None if memory is None else os.fspath(memory)),
+            services=ServiceSettings(
+                dict(rate_limiters or {}), None if memory is None else os.fspath(memory), _sources(secrets)
+            ),
             schema=schema_of(state_schema, reducers, enforce),
         )
 
@@ -336,11 +339,13 @@ class StateGraph:
         read: Sequence[str] = (),
         parallel_config: Optional[ParallelConfig] = None,
         actions: Optional[Actions] = None,
+        secrets: Optional[Union[SecretSources, Given]] = None,
     ) -> CompiledGraph:
         """Check everything and return the workflow ready to run; `WorkflowError` lists every problem at once.
 
         `parallel_config` goes before what the graph was made with. `actions` are functions that nodes may use by name,
-        beside those of `imports:` in the document, which are imported here.
+        beside those of `imports:` in the document, which are imported here. `secrets` replaces the sources of secrets
+        that the graph has.
         `feed` names channels that no node writes, because the caller does (`run(feed={...})`); `read` names channels
         that no node has to read, because the caller does (`start().open(...)`).
         """
@@ -348,6 +353,8 @@ class StateGraph:
         graph = replace(graph, fed=frozenset(feed), opened=frozenset(read))
         if parallel_config is not None:
             graph = replace(graph, parallel=parallel_config, strategy_given=True)
+        if secrets is not None:
+            graph = replace(graph, services=replace(graph.services, secrets=_sources(secrets)))
         checked = StateGraph.from_graph(graph)
         problems = checked.problems()
         if problems:
@@ -361,6 +368,11 @@ class StateGraph:
     def _add(self, edge: Edge) -> StateGraph:
         self.graph = replace(self.graph, edges=(*self.graph.edges, edge))
         return self
+
+
+def _sources(secrets: Optional[Union[SecretSources, Given]]) -> Optional[SecretSources]:
+    """A mapping of names to texts, or a function that returns one, is a source as well."""
+    return secrets if secrets is None or isinstance(secrets, SecretSources) else SecretSources(given=secrets)
 
 
 def _grows(edge: Edge, source: str, fan_in: Optional[str]) -> bool:

@@ -16,6 +16,7 @@ from teastreams.core.endings import Ending, ErrorText, How
 from teastreams.core.policies import error_type_names
 from teastreams.errors import NodeError, UpstreamFailed
 from teastreams.runtime.node.stdio import is_broken_pipe
+from teastreams.runtime.secrecy import masked
 
 TEXT_LIMIT = 256 * 1024
 MESSAGE_LIMIT = 16 * 1024
@@ -49,8 +50,11 @@ class Report:
         return replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for the frame."""
-        return {**asdict(self), "how": self.how.value, "broken": sorted(self.broken)}
+        """Plain data for the frame, and for every eye: nothing guarded leaves the worker in it."""
+        error = self.error
+        if error is not None:
+            error = replace(error, message=masked(error.message), traceback=masked(error.traceback))
+        return {**asdict(replace(self, error=error)), "how": self.how.value, "broken": sorted(self.broken)}
 
     def ending(self, order: int, exit_code: Optional[int]) -> Ending:
         """The supervisor's view, with the exit code that the kernel gave."""
@@ -100,7 +104,7 @@ def _left_by_exit(error: SystemExit, broken: frozenset[int]) -> Report:
     if isinstance(code, int):
         seen = code & 0xFF  # the system keeps no more of it
         return Report(How.RAISED if seen else How.RETURNED, exit_code=seen, broken=broken)
-    return Report(How.RAISED, exit_code=1, error=ErrorText("SystemExit", _safe_text(error)), broken=broken)
+    return Report(How.RAISED, exit_code=1, error=ErrorText("SystemExit", masked(_safe_text(error))), broken=broken)
 
 
 def _comes_from_upstream(error: BaseException) -> bool:
@@ -120,7 +124,7 @@ def error_text(error: BaseException) -> ErrorText:
         inner = error.error
         names = inner.error_type_names
         return ErrorText(inner.error_type, inner.message, inner.traceback, inner.node, names, inner.phase)
-    message = _safe_text(error)[:MESSAGE_LIMIT]
+    message = masked(_safe_text(error))[:MESSAGE_LIMIT]
     return ErrorText(type(error).__name__, message, _traceback(error), names=error_type_names(type(error)))
 
 
@@ -136,7 +140,7 @@ def _traceback(error: BaseException) -> str:
         lines = traceback.format_exception(type(error), error, _first_user_frame(error))
     except Exception:
         return ""
-    text = "".join(lines)
+    text = masked("".join(lines))
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT // 2] + "\n...\n" + text[-TEXT_LIMIT // 2 :]
 
 

@@ -34,6 +34,7 @@ from teastreams.runtime.node.ending import Report, classify, error_text
 from teastreams.runtime.node.leftover import wait_for_children
 from teastreams.runtime.node.pickles import Parcel, Unsendable, dump_update
 from teastreams.runtime.node.tracked import TrackedState
+from teastreams.runtime.secrecy import forget_environment
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def enter(seat: Seat) -> None:
     calls.table.setpgid(0, 0)
     arm(seat.lifeline)
     ledger.close_all_but(seat.own())
+    forget_environment()
 
 
 def default_signals() -> None:

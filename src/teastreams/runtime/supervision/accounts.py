@@ -20,6 +20,7 @@ from teastreams.runtime.gauges import Gauge, Gauges, Phase
 from teastreams.runtime.node.branch import load_figures
 from teastreams.runtime.node.ending import current_error_text, error_text
 from teastreams.runtime.node.pickles import Parcel, load_update, pickled
+from teastreams.runtime.secrecy import safe_cause
 from teastreams.runtime.supervision.child import STREAM_NAMES, Child
 from teastreams.runtime.supervision.figures import ChannelFigures, ConsumerFigures, NodeFigures, SectionOutcome
 from teastreams.runtime.supervision.order import Order
@@ -66,7 +67,7 @@ class Accounts:
         made = NodeError(
             name, "run", text.message, error_type=text.type, traceback=text.traceback, error_type_names=text.names
         )
-        made.__cause__ = error
+        made.__cause__ = safe_cause(error)
         self.feed_errors[name] = made
         return f"{text.type}: {text.message}"
 

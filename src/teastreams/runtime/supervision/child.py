@@ -27,6 +27,7 @@ from teastreams.runtime.node.branch import LIMIT_BYTES as FIGURES_LIMIT
 from teastreams.runtime.node.ending import Report, report_from
 from teastreams.runtime.node.pickles import Parcel
 from teastreams.runtime.node.stdio import has_ended
+from teastreams.runtime.secrecy import longest_bytes, masked_bytes
 
 READ_BYTES = 1 << 18
 FRAME_LIMIT = 1 << 20
@@ -45,20 +46,23 @@ class Log:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes; hand out each whole line. A longer line is cut after each 64 KiB, however its bytes come in."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
+        """Take bytes; hand out each whole line. A longer line is cut after each 64 KiB, however its bytes come in.
+
+        What is guarded is masked before that; of a line that goes on, so much is kept back that none of it is cut.
+        """
+        *lines, rest = (self._rest + data).split(b"\n")
+        for line in map(masked_bytes, lines):
             for start in range(0, len(line) or 1, LINE_LIMIT):
                 self._emit(line[start : start + LINE_LIMIT])
-        while len(self._rest) > LINE_LIMIT:
+        self._rest = masked_bytes(rest)
+        while len(self._rest) > LINE_LIMIT + longest_bytes():
             self._emit(self._rest[:LINE_LIMIT])
             self._rest = self._rest[LINE_LIMIT:]
 
     def end(self) -> None:
         """Hand out what stands after the last newline."""
         if self._rest:
-            self._emit(self._rest)
-            self._rest = b""
+            self.feed(b"\n")
 
     def _emit(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace")

@@ -11,12 +11,12 @@ from typing import Mapping, Optional
 from teastreams.core.graph import OVERFLOWS, STRATEGIES, ParallelConfig, StreamSettings
 from teastreams.core.limits import RateLimit
 from teastreams.core.policies import RetryPolicy
-from teastreams.core.services import ServiceSettings
+from teastreams.core.services import SecretSources, ServiceSettings
 from teastreams.errors import Position
 from teastreams.workflow.document import YamlMapping, YamlScalar
-from teastreams.workflow.keys import LTM, PARALLEL, RATE_LIMITER, SETTINGS, STREAMS_SETTINGS
+from teastreams.workflow.keys import LTM, PARALLEL, RATE_LIMITER, SECRETS, SECRETS_ENV, SETTINGS, STREAMS_SETTINGS
 from teastreams.workflow.readers.reliability import circuit_of, retry_of
-from teastreams.workflow.values import Block, opened, place_of
+from teastreams.workflow.values import Block, opened, place_of, plain
 from teastreams.workflow.wording import quoted
 
 # The kernel takes the size of a pipe as a signed 32-bit number.
@@ -119,7 +119,7 @@ def service_settings(document: Block) -> ServiceSettings:
     # Its keys have been checked with the other settings; what is noted here is of the services alone.
     entries = {entry.key: entry for entry in value.entries if entry.key in SETTINGS.keys}
     settings = Block(value.where, "settings", document.report, entries)
-    return ServiceSettings(limits=_limits(settings), memory_path=_memory_path(settings))
+    return ServiceSettings(_limits(settings), _memory_path(settings), _secrets(settings))
 
 
 def _memory_path(settings: Block) -> Optional[str]:
@@ -132,6 +132,44 @@ def _memory_path(settings: Block) -> Optional[str]:
         has = "has both `path` and `db_path`" if paths else "has no path"
         block.report.add(block.where, f"{block.label} {has}", "write `path: memory.db`")
     return paths[0] if paths else None
+
+
+def _secrets(settings: Block) -> Optional[SecretSources]:
+    block = settings.open("secrets", SECRETS, "settings.secrets")
+    if block is None:
+        return None
+    block.choice("backend", ("env",))
+    names, prefix = _variables(block)
+    files = block.texts("files", "/run/secrets")
+    provider, provider_settings = _provider(block)
+    if not (names or prefix or files or provider or block.misspelt or block.later) and not block.entries:
+        block.report.add(block.where, f"{block.label} names no source", "write the variables: `env: [API_KEY]`")
+    return SecretSources(names, prefix, files, provider, provider_settings)
+
+
+def _variables(block: Block) -> tuple[tuple[str, ...], str]:
+    """The names of environment variables, as a list or with a prefix."""
+    if not isinstance(block.get("env"), YamlMapping):
+        return block.texts("env", "[API_KEY]"), ""
+    env = block.open("env", SECRETS_ENV, "settings.secrets.env")
+    if env is None:
+        return (), ""
+    prefix = env.text("prefix")
+    if "prefix" in env.entries and not prefix and isinstance(env.get("prefix"), YamlScalar):
+        env.wrong("prefix", "text that is not empty", "APP_")
+    return env.texts("names", "[API_KEY]"), prefix
+
+
+def _provider(block: Block) -> tuple[str, Mapping[str, object]]:
+    """The name of an entry point, alone or with settings of its own."""
+    value = block.get("provider")
+    if not isinstance(value, YamlMapping):
+        return block.text("provider"), {}
+    settings = {entry.key: plain(entry.value) for entry in value.entries}
+    name = settings.pop("name", "")
+    if not isinstance(name, str) or not name:
+        block.wrong("provider", "a name, or a mapping with a `name`", "{name: vault}")
+    return str(name), settings
 
 
 def _limits(settings: Block) -> Mapping[str, RateLimit]:

@@ -98,6 +98,7 @@ def test_one_that_raises_names_itself_and_its_cause(text: str, kind: str) -> Non
         ("\0", "is not a Python expression", "write one, such as"),
         ("score > 10", "`score > 10` names 'score', which is neither", "write `state.score`"),
         ("stat.score", "names 'stat'", "did you mean `state`?"),
+        ("secrets.KEY", "names 'secrets'", "a secret is asked for in the code of a node"),
         ("state.ok == true", "names 'true'", "Python writes `True`"),
         ("state.x is null", "names 'null'", "Python writes `None`"),
     ],

@@ -99,6 +99,13 @@ def test_a_hole_that_cannot_be_filled_says_which_and_what_to_do(text: str, messa
     assert (str(caught.value), caught.value.fix) == (message, fix)
 
 
+def test_a_secret_is_no_part_of_an_argument() -> None:
+    """Every user of the machine sees the arguments of a program."""
+    with pytest.raises(TemplateError, match="names no value") as caught:
+        parsed("--token={{ secrets.KEY }}")
+    assert caught.value.fix.startswith("arguments and paths are no place for secrets")
+
+
 def test_an_empty_state_holds_nothing() -> None:
     with pytest.raises(TemplateError, match="state holds nothing"):
         filled("{{ state.x }}", {"state": {}, "variables": {}})

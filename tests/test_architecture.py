@@ -35,6 +35,7 @@ MAY_USE = {
 CORE_MAY_IMPORT = {
     "__future__",
     "ast",
+    "jinja2",  # computes and nothing else; an extra, imported when an expression needs it
     "builtins",
     "difflib",
     "types",

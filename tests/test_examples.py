@@ -1,8 +1,9 @@
 """Every shipped example is run by the command at its head, in a fresh process, and its result is checked by value.
 
-The commands are read from the examples and given to a shell at the top of the repository; only `/tmp` becomes a
-folder of the test. What an example must find is computed here once more, from the same data, in plain Python.
-A file in `examples/` without an entry here fails a test of its own, so that no example can be shipped unrun.
+The commands are read from the examples and given to a shell above a copy of `examples/`; only `/tmp`, there and in the
+copies, becomes a folder of the test. What an example must find is computed here once more, from the same data, in
+plain Python. A file in `examples/` without an entry here fails a test of its own, so that no example can be shipped
+unrun.
 """
 
 from __future__ import annotations
@@ -43,6 +44,16 @@ HYBRID = {"count": 5000, "limit": 40, "measured": 5000, "mean": 49.5, "above_lim
 
 
 UNREACHABLE = {"prices": {"tea": 3.5}, "prices_are": "a copy: ConnectionRefusedError", "missing": ["rates"]}
+NEW_ARTICLES = {
+    "Assam": 15,
+    "Ceylon": 18,
+    "Darjeeling": 30,
+    "Gyokuro": 21,
+    "Keemun": 18,
+    "Lapsang": 21,
+    "Matcha": 18,
+    "Oolong": 18,
+}
 
 
 def one_pass(state: dict[str, Any], folder: Path) -> None:
@@ -166,6 +177,7 @@ CHECKS = {
     "early_exit": early_exit,
     "command_pipeline": command_pipeline,
     "unreachable_service": exactly(UNREACHABLE),
+    "new_articles": exactly({"pages": 3, "new": NEW_ARTICLES}),
 }
 YAML = [f"yaml/{name}.yaml" for name in CHECKS]
 PYTHON = [f"python/{name}.py" for name in CHECKS]
@@ -185,17 +197,21 @@ def shown(name: str, label: str) -> Optional[str]:
 
 @pytest.fixture
 def in_shell(tmp_path: Path) -> Callable[..., harness.Ended]:
-    """Give commands of the documents to a shell at the top of the repository, with `/tmp` being the test's folder."""
+    """Give commands of the documents to a shell above a copy of them, with `/tmp` being the test's folder."""
     tools, folder = tmp_path / "tools", tmp_path / "data"
     tools.mkdir()
     folder.mkdir()
+    for name in (DATA, *YAML, *PYTHON):
+        copy = tmp_path / "examples" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text((EXAMPLES / name).read_text("utf-8").replace("/tmp/", f"{folder}/"), "utf-8")
     (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error "$@"\n')
     (tools / "python").chmod(0o755)
 
     def run(*commands: Optional[str], expect: int = 0) -> harness.Ended:
         text = "\n".join(filter(None, commands)).replace("/tmp/", f"{folder}/")
         path = f'PATH="{tools}:$PATH"\n'
-        return harness.run_command(["sh", "-e", "-c", path + text], cwd=ROOT, expect=expect)
+        return harness.run_command(["sh", "-e", "-c", path + text], cwd=tmp_path, expect=expect)
 
     return run
 
@@ -249,7 +265,7 @@ def test_the_list_of_examples_makes_the_data_they_need() -> None:
     """Every `Data:` of an example is a command of the list."""
     listed = (EXAMPLES / "README.md").read_text("utf-8").split("\n")
     needed = {shown(name, "Data") for name in (*YAML, *PYTHON)} - {None}
-    assert len(needed) == 3
+    assert len(needed) == 4
     assert needed <= set(listed)
 
 
@@ -319,3 +335,19 @@ def test_a_damaged_input_leaves_no_output_file(name: str, in_shell: Any, tmp_pat
     ended = in_shell(shown(name, "Run it"), expect=1)
     assert "'unpack' failed" in ended.stderr
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["access.log.gz"]
+
+
+@pytest.mark.parametrize("name", ["yaml/new_articles.yaml", "python/new_articles.py"])
+def test_what_a_run_has_seen_is_nothing_new_to_the_next(name: str, in_shell: Any) -> None:
+    """The memory is in a file, and outlives the run."""
+    command = shown(name, "Run it")
+    in_shell(shown(name, "Data"), command)
+    assert json.loads(in_shell(command).stdout) == {"pages": 3, "new": {}}
+
+
+@pytest.mark.parametrize("name", ["yaml/new_articles.yaml", "python/new_articles.py"])
+def test_a_token_that_is_refused_is_not_shown(name: str, in_shell: Any) -> None:
+    """Not even by a service that says which token it does not know."""
+    ended = in_shell("echo ARTICLES_TOKEN=oolong-before-tea > /tmp/articles.env", shown(name, "Run it"), expect=1)
+    assert "PermissionError: the service does not know the token ***" in ended.stderr
+    assert "oolong-before-tea" not in ended.stdout + ended.stderr

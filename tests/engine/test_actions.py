@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_what_an_action_raises_is_the_nodes_error(tmp_path: Path) -> None:
 
 
 def test_an_expression_in_the_arguments_that_raises_names_itself(tmp_path: Path) -> None:
-    with pytest.raises(ts.WorkflowFailed, match=r"the expression `1 / state.n`|`\s*1 / state.n\s*` raised Zero"):
+    with pytest.raises(ts.WorkflowFailed, match=re.escape("the expression `{{ 1 / state.n }}` raised Zero")):
         run(document(tmp_path, "nodes: [{name: a, uses: my.shout, with: {text: '{{ 1 / state.n }}'}}]"), n=0)
 
 

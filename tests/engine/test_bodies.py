@@ -67,6 +67,22 @@ nodes:
     assert isinstance(failed.value.primary.__cause__, ZeroDivisionError)
 
 
+@pytest.mark.parametrize(
+    ("condition", "turns"), [("more", 3), ('"!done"', 3), ('"{{ state.more }}"', 3), ('"! more"', 0)]
+)
+def test_the_condition_of_a_loop_may_be_a_key_alone(condition: str, turns: int) -> None:
+    """As on edges: the name asks for its value, `!` for the opposite."""
+    text = f"""
+nodes:
+  - name: loop
+    type: while_loop
+    condition: {condition}
+    max_iterations: 9
+    body: [{{name: turn, run: "n = state['n'] + 1; return {{'n': n, 'more': n < 3, 'done': n == 3}}"}}]
+"""
+    assert app_of(text).run({"n": 0, "more": True}).state["n"] == turns
+
+
 def test_a_condition_that_raises_is_an_error_of_the_loop() -> None:
     text = (
         "nodes: [{name: l, type: while_loop, condition: 1 / state.n, max_iterations: 5, body: [{name: f, run: pass}]}]"

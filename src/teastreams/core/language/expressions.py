@@ -13,7 +13,9 @@ import difflib
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Union
+
+from teastreams.core.language import filters
 
 ROOTS = ("state", "variables", "result")
 OPENING, CLOSING = "{{", "}}"
@@ -32,7 +34,7 @@ class Expression:
     """A compiled expression; `text` is what stands in the document."""
 
     text: str
-    code: Optional[CodeType] = field(default=None, compare=False, repr=False)
+    code: Optional[Union[CodeType, filters.Evaluate]] = field(default=None, compare=False, repr=False)
 
     def value(self, state: Mapping[str, Any], variables: Optional[Mapping[str, Any]] = None, result: Any = None) -> Any:
         """What it yields for this state. ExpressionError, with the exception as its cause, when it raises."""
@@ -40,6 +42,8 @@ class Expression:
         given = {"state": View(state), "variables": View(variables or {}), "result": seen(result)}
         try:
             # A workflow file is a program and runs with the caller's rights: the builtins are all there.
+            if callable(code):  # Jinja has its own way with keys that are absent
+                return code({"state": state, "variables": variables or {}, "result": result})
             return own(eval(code, {"__builtins__": builtins, **given}))  # type: ignore[arg-type]  # noqa: S307
         except Exception as error:
             message = f"the expression `{self.text}` raised {type(error).__name__}: {error}"
@@ -52,6 +56,18 @@ class Expression:
 def parsed(text: str) -> Expression:
     """The expression of a text. ExpressionError when it is no expression, or names what it cannot know."""
     inner = inside(text)
+    in_braces = inner != text.strip()
+    try:
+        return Expression(text, _python(text, inner, in_braces))
+    except ExpressionError:
+        evaluate = filters.compiled(inner, ROOTS) if in_braces else None
+        if evaluate is None:
+            raise
+        return Expression(text, evaluate)
+
+
+def _python(text: str, inner: str, in_braces: bool) -> CodeType:
+    """The code of an expression of Python. ExpressionError for one that has a filter of Jinja, too."""
     try:
         tree = ast.parse(inner, "<expression>", "eval")
         code = compile(tree, "<expression>", "eval", dont_inherit=True)
@@ -59,10 +75,21 @@ def parsed(text: str) -> Expression:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         message = f"`{text}` is not a Python expression: {reason}"
         raise ExpressionError(message, "write one, such as `state.score > 10`") from None
+    if in_braces and filters.uses_filter(tree):
+        raise _about_filter(text)
     for name in _unknown(tree):
         fix = _fix(name)
         raise ExpressionError(f"`{text}` names {name!r}, which is neither {', '.join(ROOTS)} nor a builtin", fix)
-    return Expression(text, code)
+    return code
+
+
+def _about_filter(text: str) -> ExpressionError:
+    """What holds of a filter unless Jinja is there and takes it."""
+    if filters.installed():
+        message = f"`{text}` has a filter of Jinja, and Jinja cannot read it, or it names what is not there"
+        return ExpressionError(message, f"correct it; the names are {', '.join(ROOTS)}")
+    fix = "pip install 'teastreams[jinja]', or write it in Python"
+    return ExpressionError(f"`{text}` has a filter of Jinja, which is not installed", fix)
 
 
 def _fix(name: str) -> str:

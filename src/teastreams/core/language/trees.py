@@ -57,7 +57,8 @@ def _text(text: str) -> Any:
         inner, closing, rest = rest.partition(CLOSING)
         if not closing:
             raise ExpressionError(f"`{text}` has `{OPENING}` without `{CLOSING}`", f"add `{CLOSING}`")
-        parts += [before, parsed(inner)] if before else [parsed(inner)]
+        hole = parsed(f"{OPENING}{inner}{CLOSING}")
+        parts += [before, hole] if before else [hole]
     parts += [rest] if rest else []
     if len(parts) == 1 and isinstance(parts[0], Expression):
         return parts[0]

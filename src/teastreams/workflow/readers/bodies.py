@@ -13,6 +13,7 @@ from teastreams.core.control.bodies import MAX_ITERATIONS, Body, Each, Loop, Sub
 from teastreams.core.graph import Edge, Graph, Node
 from teastreams.core.language.expressions import Expression, ExpressionError, parsed
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlSequence, YamlValue
+from teastreams.workflow.readers.conditions import meant
 from teastreams.workflow.readers.runblock import RunBlock
 from teastreams.workflow.values import Block, Report, kind, name_of, place_of
 from teastreams.workflow.wording import escaped, listed
@@ -56,7 +57,7 @@ def body_of(block: Block, name: str, run: Optional[RunBlock], read_node: ReadNod
 
 
 def _loop(block: Block, inside: Mapping[str, Optional[Graph]], what: str) -> Optional[Loop]:
-    condition = _expression(block, "condition", '"state.n < 3"')
+    condition = _expression(block, "condition", '"state.n < 3"', meant)
     turns = block.count("max_iterations")
     if turns is not None and turns > MAX_ITERATIONS:
         block.wrong("max_iterations", f"a whole number from 1 to {MAX_ITERATIONS}", "10")
@@ -153,7 +154,7 @@ def _document(block: Block) -> Optional[Graph]:
     return None if load is None else load(value.value, value.where)
 
 
-def _expression(block: Block, key: str, example: str) -> Optional[Expression]:
+def _expression(block: Block, key: str, example: str, reading: Callable[[str], str] = str) -> Optional[Expression]:
     value = block.get(key)
     if value is None:
         return None
@@ -161,12 +162,12 @@ def _expression(block: Block, key: str, example: str) -> Optional[Expression]:
     if not isinstance(value, YamlScalar) or not isinstance(value.value, str):
         block.wrong(key, "an expression", example)
         return None
-    return _parsed(block, key, value)
+    return _parsed(block, key, value, reading)
 
 
-def _parsed(block: Block, key: str, value: YamlScalar) -> Optional[Expression]:
+def _parsed(block: Block, key: str, value: YamlScalar, reading: Callable[[str], str] = str) -> Optional[Expression]:
     try:
-        return parsed(str(value.value))
+        return parsed(reading(str(value.value)))
     except ExpressionError as error:
         block.report.add(value.where, f"`{key}` of {block.label}: {escaped(str(error))}", escaped(error.fix))
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Optional
 
 from teastreams.core.graph import Condition, Edge, Negated
-from teastreams.core.language.expressions import Expression, ExpressionError, parsed
+from teastreams.core.language.expressions import Expression, ExpressionError, inside, parsed
 from teastreams.errors import Position
 from teastreams.workflow.document import YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.keys import CONDITION, GOTO
@@ -125,7 +125,15 @@ def _expression(block: Block, key: str) -> Optional[Condition]:
 
 def _parsed(text: str) -> Expression:
     """An expression; the name of a state key alone stands for its value."""
-    return parsed(f"state.{text.strip()}" if _is_key(text.strip()) else text)
+    return parsed(meant(text))
+
+
+def meant(text: str) -> str:
+    """What a condition says, as an expression: a state key alone for its value, `!` for what does not hold."""
+    stripped = text.strip()
+    if stripped.startswith("!"):
+        return f"not ({inside(meant(stripped[1:]))})"
+    return f"state.{stripped}" if _is_key(stripped) else text
 
 
 def _is_key(text: str) -> bool:

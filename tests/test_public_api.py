@@ -6,6 +6,7 @@ test process has already imported would hide what an import does.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -118,3 +119,19 @@ def test_importing_loads_only_what_every_run_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_names_that_are_loaded_later_are_those_that_type_checkers_see() -> None:
+    """The imports under TYPE_CHECKING, `__all__` and the table of homes say the same."""
+    tree = ast.parse(Path(teastreams.__file__).read_text("utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == {name: f"teastreams.{module}" for name, module in teastreams._HOME_OF.items()}
+    assert sorted(seen) == sorted(teastreams.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """And `dir` lists what is public, loaded or not."""
+    with pytest.raises(AttributeError, match="no attribute 'StateGraf'"):
+        teastreams.StateGraf  # noqa: B018
+    assert set(teastreams.__all__) <= set(dir(teastreams))

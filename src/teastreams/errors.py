@@ -8,8 +8,9 @@ what to do. All of them survive pickling. This file imports nothing of ours, so 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Optional, Sequence
+
+from teastreams.values import dataclass
 
 __all__ = [
     "Interrupted",

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Callable, Iterable, Mapping, Optional, Protocol
 
 from teastreams.checkpoint.parts import digest_of, divided
 from teastreams.checkpoint.values import CheckpointError, Codec, state_of, tree_of
+from teastreams.values import dataclass
 
 FORMAT = 2
 OLD_FORMAT = 1

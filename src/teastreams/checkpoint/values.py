@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from math import isfinite
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional
 
 from teastreams.checkpoint.parts import json_of, whole
 from teastreams.errors import TeaStreamsError
+from teastreams.values import dataclass
 
 MAX_DEPTH = 100
 MAX_INT_BITS = 4096  # Python refuses to read or write integers of more than 4300 digits as text

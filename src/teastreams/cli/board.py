@@ -7,10 +7,11 @@ has the mean over what is known, one with a single look has none.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Mapping
 
 from teastreams.core.events import Progress
+from teastreams.values import dataclass
 
 RATE_SECONDS = 2.0
 Key = tuple[str, str]

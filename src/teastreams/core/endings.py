@@ -6,9 +6,10 @@ decides nothing: an end by EPIPE can be a good one, a return can be tainted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Optional
+
+from teastreams.values import dataclass
 
 
 class How(Enum):

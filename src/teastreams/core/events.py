@@ -6,10 +6,11 @@ scheduler. Times are seconds on a monotonic clock since the run began.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Mapping, Optional, Union
 
 from teastreams.core.merge import ParallelFlowResult
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ into the document; a graph built in Python has none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.language.actions import Import
@@ -17,6 +17,7 @@ from teastreams.core.policies import RAISE, CircuitBreakerConfig, OnError, Retry
 from teastreams.core.services import ServiceSettings
 from teastreams.core.state.schema import StateSchema
 from teastreams.errors import Position
+from teastreams.values import dataclass
 
 if TYPE_CHECKING:
     from teastreams.core.control.bodies import Body  # a body holds a graph of its own

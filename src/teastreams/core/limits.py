@@ -7,8 +7,9 @@ nobody has to ask twice. Nothing here sleeps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Optional
+
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

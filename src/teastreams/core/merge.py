@@ -7,12 +7,13 @@ are judged together first: a key that two of them set, with nothing to reduce it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import combinations
 from typing import Any, Collection, Iterable, Iterator, Mapping, Optional
 
 from teastreams.core.state.reducers import NONE, Reducers, reduced
 from teastreams.core.state.types import shown
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

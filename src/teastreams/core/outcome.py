@@ -11,12 +11,13 @@ flow down, word of readers that left flows up, never both through one pipe: sett
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Optional
 
 from teastreams.core.endings import HELD_OPEN, SIGPIPE, SINK_REASONS, Ending, How, SinkEnd, describe
 from teastreams.core.plan import OUTSIDE, Channel, SectionPlan, feed_name
+from teastreams.values import dataclass
 
 
 class Status(Enum):

@@ -11,12 +11,13 @@ refused cycles before, so the order below exists.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any, Collection, Mapping, Optional, Sequence
 
 from teastreams.core.control.units import in_stream_order
 from teastreams.core.graph import STREAMS, Binding, Delivery, NodeStreamsConfig, StreamSettings
+from teastreams.values import dataclass
 
 OUTSIDE = ""
 """Holder of a pipe end that belongs to the caller, not to a worker."""

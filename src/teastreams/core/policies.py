@@ -7,9 +7,11 @@ reads, as long as it is always the same one. Nothing here sleeps, waits or catch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Iterable, Optional
+
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ value becomes by encoding is not known here: whoever makes the needles adds the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import AnyStr, Iterable, Sequence
+
+from teastreams.values import dataclass
 
 MASK = "***"
 LEAST_CHARACTERS = 6

@@ -6,10 +6,11 @@ is opened or connected here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.limits import RateLimit
+from teastreams.values import dataclass
 
 Given = Union[Mapping[str, str], Callable[[], Mapping[str, str]]]
 

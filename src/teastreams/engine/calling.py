@@ -7,7 +7,7 @@ other name gets the state. What a function asks for and nobody can give is a mis
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -17,6 +17,7 @@ from teastreams.errors import LimitError, NodeError
 from teastreams.services.limits import Turn
 from teastreams.services.memory import Memory
 from teastreams.services.secrets import Secrets
+from teastreams.values import dataclass
 
 GIVEN = ("state", "parallel_results", "node", "context", "variables")
 

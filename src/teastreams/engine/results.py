@@ -5,12 +5,13 @@ Values only: `app` makes them. The dict events are those of the epic's `invoke`;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Iterator, Mapping, Optional
 
 from teastreams.core.events import BranchesFinished, NodeFinished, NodeOutput, NodeStarted, RunEvent, StateChanged
 from teastreams.engine.reporting.summary import summary
 from teastreams.runtime.supervision.figures import ChannelFigures, NodeFigures
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ paused. The checkpoints are written by `journal`; a finished node is never run t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Mapping, Optional
 
 from teastreams.checkpoint import Checkpoint, Checkpointer
@@ -22,6 +22,7 @@ from teastreams.executors.circuits import Circuits
 from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.supervision.outside import Outside
+from teastreams.values import dataclass
 
 STATE, WAITING, RESULT = "state", "waiting", "result"
 

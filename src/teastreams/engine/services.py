@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Optional
 
 from teastreams.core.control.bodies import all_within
@@ -19,6 +18,7 @@ from teastreams.engine.actions import Actions
 from teastreams.runtime.fds import room_for
 from teastreams.services import limits, secrets
 from teastreams.services.memory import Memory
+from teastreams.values import dataclass
 
 Services = Mapping[str, Any]
 

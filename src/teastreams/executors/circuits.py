@@ -9,10 +9,11 @@ happens in there stays there; the branches themselves are asked for and told of 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Mapping, Optional, Union
 
 from teastreams.core.policies import CircuitBreaker, CircuitBreakerConfig, CircuitState
+from teastreams.values import dataclass
 
 Key = tuple[str, str]
 

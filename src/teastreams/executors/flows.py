@@ -7,12 +7,13 @@ raises because a flow failed; it raises only when it could not start (limits, pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Protocol, Sequence, Union
 
 from teastreams.core.graph import NodeStreamsConfig, ParallelConfig
 from teastreams.core.merge import ParallelFlowResult
 from teastreams.core.state.reducers import Reducers
+from teastreams.values import dataclass
 
 if TYPE_CHECKING:
     from teastreams.runtime.channels import StreamRegistry

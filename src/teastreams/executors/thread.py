@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence, Union
 
 from teastreams.core.endings import ErrorText
@@ -27,6 +27,7 @@ from teastreams.executors.circuits import Circuits, Permit, Refusal
 from teastreams.executors.flows import BranchFlow, branch_flow
 from teastreams.runtime.completions import Completions, completions
 from teastreams.runtime.node.ending import error_text
+from teastreams.values import dataclass
 
 if TYPE_CHECKING:
     from teastreams.runtime.channels import StreamRegistry

@@ -15,7 +15,6 @@ import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Callable, Mapping, Optional
 
 from teastreams.core.graph import STREAMS, Binding
@@ -23,6 +22,7 @@ from teastreams.core.plan import OUTSIDE, Channel, SectionPlan
 from teastreams.errors import NodeError
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, adopt, copy_of, duplicate, ledger, room_for
+from teastreams.values import dataclass
 
 OWN_STREAMS: Mapping[str, int] = {"stdin": 0, "stdout": 1, "stderr": 2}
 NEW_FILE_MODE = 0o666

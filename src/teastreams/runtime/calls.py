@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from teastreams.errors import UNIX_ONLY, PlatformError
+from teastreams.values import dataclass
 
 try:
     import fcntl

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import popen_fork
 from typing import Any, Callable, Optional
 
@@ -21,6 +20,7 @@ from teastreams.errors import LimitError
 from teastreams.runtime import calls
 from teastreams.runtime.fds import ledger
 from teastreams.runtime.masking import signals_blocked
+from teastreams.values import dataclass
 
 STATUS_LOST = 1 << 16
 """Exit code of a child whose status was collected by somebody else."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Iterator, Optional
 
 from teastreams.core.redaction import Redaction
 from teastreams.runtime import calls
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True, eq=False)

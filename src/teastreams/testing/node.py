@@ -7,7 +7,7 @@ the test. What it wrote is kept in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Callable, Mapping, Optional
 
 from teastreams.core.graph import NodeStreamsConfig, ParallelConfig
@@ -19,6 +19,7 @@ from teastreams.executors.process import ProcessExecutor, section_order
 from teastreams.runtime.supervision.figures import SectionOutcome
 from teastreams.runtime.supervision.order import Order
 from teastreams.runtime.supervision.outside import Feed, Outside, Tap
+from teastreams.values import dataclass
 
 ALL_OF_IT = 1 << 62
 READ_BYTES = 1 << 16

@@ -12,12 +12,13 @@ brackets, and the library's constructors know types that we refuse. What the dat
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Optional, Protocol, Union
 
 import yaml
 
 from teastreams.errors import Position, Problem
+from teastreams.values import dataclass
 from teastreams.workflow.scalars import Plain, resolved
 from teastreams.workflow.wording import complaint, quoted
 

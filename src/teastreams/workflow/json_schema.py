@@ -11,10 +11,11 @@ the code of a node may be, are not in it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Iterator, Mapping, Optional, Union
 
 from teastreams.errors import Position
+from teastreams.values import dataclass
 from teastreams.workflow.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.keys import DOCUMENT, Place
 from teastreams.workflow.scalars import Plain

@@ -7,8 +7,10 @@ or it is a mistake. `validate` so accepts exactly what `run` can run. Only names
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Mapping
+
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ next key is read all the same. No reader knows what a value is for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Sequence
 
 from teastreams.core.graph import Graph
 from teastreams.errors import Position, Problem
+from teastreams.values import dataclass
 from teastreams.workflow.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.keys import PLACES, Place
 from teastreams.workflow.scalars import SIZE_PATTERN, size_of

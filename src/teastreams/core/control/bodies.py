@@ -6,7 +6,6 @@ is known outside as `outer/inner`; names need to be unique only within one body.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Callable, Iterator, Mapping, Optional, Union
 
@@ -15,6 +14,7 @@ from teastreams.core.control.joins import with_joins
 from teastreams.core.control.units import sections_of
 from teastreams.core.graph import Graph, Node
 from teastreams.core.language.expressions import Expression
+from teastreams.values import dataclass
 
 Asked = Union[Expression, Callable[..., Any]]  # a text of a document, or a function of the state
 

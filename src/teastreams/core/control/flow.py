@@ -9,11 +9,12 @@ nothing about processes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 from teastreams.core.control.units import Control, Unit, Way, control_of
 from teastreams.core.graph import END, START, Condition, Edge, Graph
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

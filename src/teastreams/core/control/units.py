@@ -10,10 +10,11 @@ these values; `flow` unfolds them. Nothing here fails on a wrong graph whose nam
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Collection, Iterable, Iterator, Mapping, Optional
 
 from teastreams.core.graph import END, START, Condition, Edge, Graph
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

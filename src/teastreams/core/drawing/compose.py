@@ -7,7 +7,7 @@ stands in a picture exactly where one would be started. Assumes a checked graph.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Iterable, Sequence
 
 from teastreams.core.control.bodies import Asked, Each, Loop
@@ -18,6 +18,7 @@ from teastreams.core.graph import END, START, Binding, Graph, Node, StreamSettin
 from teastreams.core.language.expressions import Expression, inside
 from teastreams.core.plan import Channel, Consumer, SectionPlan, plan_section
 from teastreams.core.rules.wording import quoted
+from teastreams.values import dataclass
 
 FAN_IN = "fan-in"
 _UNITS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))

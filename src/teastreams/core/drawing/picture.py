@@ -7,9 +7,10 @@ once more, by its own rules. An `id` is ours, short and safe everywhere; no form
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Iterable, Iterator, Union
+
+from teastreams.values import dataclass
 
 
 class Kind(Enum):

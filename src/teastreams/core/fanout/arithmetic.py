@@ -12,7 +12,6 @@ Decides only: `runtime/fanout/pump.py` reads, writes and keeps the log, and tell
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import KeysView, Optional, Sequence, Union
 
@@ -20,6 +19,7 @@ from teastreams.core.endings import SinkEnd
 from teastreams.core.fanout.records import RecordQueue
 from teastreams.core.fanout.window import Buffer, Window
 from teastreams.core.graph import DEFAULT_SPILL_BYTES, OVERFLOWS
+from teastreams.values import dataclass
 
 # As much as the largest pipe that an ordinary user may have: more cannot come at once.
 READ_BYTES = 1024 * 1024

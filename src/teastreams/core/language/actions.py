@@ -6,10 +6,11 @@ before that it is there. Nothing is imported here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Mapping, Optional
 
 from teastreams.core.language.trees import filled_tree
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import ast
 import builtins
 import difflib
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import CodeType
 from typing import Any, Iterator, Mapping, Optional, Union
 
 from teastreams.core.language import filters
+from teastreams.values import dataclass
 
 ROOTS = ("state", "variables", "result")
 OPENING, CLOSING = "{{", "}}"

@@ -7,8 +7,9 @@ anything else; a missing key is an error, never an empty text. A hole names a pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Mapping, Union
+
+from teastreams.values import dataclass
 
 ROOTS = ("state", "variables")
 OPENING, CLOSING = "{{", "}}"

@@ -7,10 +7,10 @@ the tree is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Union
 
 from teastreams.core.language.expressions import CLOSING, OPENING, Expression, ExpressionError, parsed
+from teastreams.values import dataclass
 
 Output = Union[str, Mapping[str, Expression]]
 

@@ -6,8 +6,10 @@ known", said at each field. Sizes in bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Mapping, Optional
+
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

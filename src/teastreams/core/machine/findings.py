@@ -7,13 +7,13 @@ the system here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Callable, Iterator, Sequence
 
 from teastreams.core.drawing.compose import size_text
 from teastreams.core.graph import DEFAULT_BUFFER_BYTES, DEFAULT_SPILL_BYTES
 from teastreams.core.machine.facts import Machine
+from teastreams.values import dataclass
 
 TESTED = ("linux", "darwin")
 KNOWN_VARIABLES = {

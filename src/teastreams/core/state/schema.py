@@ -6,11 +6,12 @@ reducers hold always. A whole set of values is judged at once, so that every wro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Mapping, Optional
 
 from teastreams.core.state.reducers import Reducer
 from teastreams.core.state.types import Mismatch, Type, mismatch
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ item, so a check of `list[int]` costs what the list is long, and one of `list` n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Iterable, Iterator, Mapping, Optional
+
+from teastreams.values import dataclass
 
 MAX_SHOWN = 40
 MAX_TEXT = 200

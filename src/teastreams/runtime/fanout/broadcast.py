@@ -15,7 +15,7 @@ import os
 import select
 import signal
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Callable, Mapping, Optional
 
@@ -37,6 +37,7 @@ from teastreams.runtime.node.stdio import give_up
 from teastreams.runtime.node.worker import Line, Seat
 from teastreams.runtime.supervision.child import Child, parse_report
 from teastreams.runtime.supervision.figures import ConsumerFigures
+from teastreams.values import dataclass
 
 # A kernel tells nobody that a FIFO got its reader: only trying again finds out.
 ATTACH_SECONDS = 0.01

@@ -16,7 +16,6 @@ a zero-copy engine goes beside it. Expects SIGPIPE and SIGXFSZ to be ignored, as
 from __future__ import annotations
 
 import select
-from dataclasses import dataclass
 from enum import Enum
 from typing import Callable, Optional, Sequence
 
@@ -27,6 +26,7 @@ from teastreams.core.graph import DEFAULT_LIMIT_BYTES, DEFAULT_SPILL_BYTES
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.spill import SpillLog
 from teastreams.runtime.fds import Fd
+from teastreams.values import dataclass
 
 GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 NOW_OR_LATER = (BlockingIOError, InterruptedError)

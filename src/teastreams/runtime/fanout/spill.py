@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from dataclasses import dataclass
 from typing import Callable, Optional, TypeVar
 
 from teastreams.core.fanout.window import Buffer
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd
+from teastreams.values import dataclass
 
 MAX_SEGMENT_BYTES = 64 * 1024 * 1024
 MIN_SEGMENT_BYTES = 64 * 1024

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from teastreams.core.endings import How, SinkEnd
@@ -27,6 +27,7 @@ from teastreams.runtime.gauges import Gauge, SinkGauge
 from teastreams.runtime.node.control import Control
 from teastreams.runtime.node.ending import Report, error_text
 from teastreams.runtime.node.worker import Line, Seat, enter, wire
+from teastreams.values import dataclass
 
 MESSAGE_LIMIT = 1 << 16
 

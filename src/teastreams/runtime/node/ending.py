@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -17,6 +17,7 @@ from teastreams.core.policies import error_type_names
 from teastreams.errors import NodeError, UpstreamFailed
 from teastreams.runtime.node.stdio import is_broken_pipe
 from teastreams.runtime.secrecy import masked
+from teastreams.values import dataclass
 
 TEXT_LIMIT = 256 * 1024
 MESSAGE_LIMIT = 16 * 1024

@@ -9,7 +9,6 @@ into memory that it then keeps.
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
 from typing import Any, Mapping
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -17,6 +16,7 @@ import cloudpickle  # type: ignore[import-untyped]
 from teastreams.core.frames import LONG_BYTES, Memory
 from teastreams.core.merge import Update, as_parts, returned
 from teastreams.runtime.node.tracked import TrackedState
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Mapping, Optional
 
 from teastreams.core.endings import ErrorText, How
@@ -23,6 +23,7 @@ from teastreams.runtime.gauges import Phase
 from teastreams.runtime.node.control import Control
 from teastreams.runtime.node.ending import Report, error_text
 from teastreams.runtime.node.worker import Line, Seat, enter, wire
+from teastreams.values import dataclass
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 

@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Callable, Mapping, Optional
 
 from teastreams.core.endings import ErrorText, How
@@ -35,6 +35,7 @@ from teastreams.runtime.node.leftover import wait_for_children
 from teastreams.runtime.node.pickles import Parcel, Unsendable, dump_update
 from teastreams.runtime.node.tracked import TrackedState
 from teastreams.runtime.secrecy import forget_environment
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ No descriptor, no process, nothing to close: it can be pickled, printed and kept
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Mapping, Optional
 
 from teastreams.core.merge import Update
 from teastreams.core.outcome import Status
 from teastreams.errors import NodeError
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ stays possible.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.graph import DEFAULT_RESULT_BYTES, StreamSettings
@@ -15,6 +15,7 @@ from teastreams.core.state.reducers import Reducers
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.node.program import Program
 from teastreams.runtime.supervision.outside import Outside
+from teastreams.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import io
 import select
 import stat
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, Callable, Iterable, Iterator, Optional
 
@@ -24,6 +24,7 @@ from teastreams.core.plan import OUTSIDE, SectionPlan
 from teastreams.runtime import calls
 from teastreams.runtime.fds import LOWEST, Fd, ledger
 from teastreams.runtime.loop import Loop
+from teastreams.values import dataclass
 
 PIECE_BYTES = 65536
 TURN_SECONDS = 0.005

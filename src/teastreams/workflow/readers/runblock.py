@@ -14,11 +14,11 @@ from __future__ import annotations
 import ast
 import builtins
 import warnings
-from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from teastreams.errors import Position, Problem
+from teastreams.values import dataclass
 from teastreams.workflow.document import YamlScalar
 from teastreams.workflow.wording import escaped, quoted
 

@@ -6,11 +6,12 @@ Channels become channels only among nodes, and so their rules are in `core.rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Optional
 
 from teastreams.core.graph import OVERFLOWS, STREAMS, Binding, Delivery, NodeStreamsConfig
 from teastreams.errors import Position
+from teastreams.values import dataclass
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlValue
 from teastreams.workflow.keys import FROM_FILE, OUTPUT, STDIN, TO_FILE
 from teastreams.workflow.keys import STREAMS as STREAMS_PLACE

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Iterable, Optional
 
-from teastreams.checkpoint.records import Checkpoint, Row, checkpoint_of, missing, outline_of, rows_of
+from teastreams.checkpoint.protocol import Checkpoint
+from teastreams.checkpoint.records import Row, checkpoint_of, missing, outline_of, rows_of
 from teastreams.checkpoint.values import Codec, checked_codecs
 
 _SOURCE = "memory"

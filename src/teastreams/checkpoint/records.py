@@ -1,4 +1,4 @@
-"""A checkpoint, the protocol of whatever keeps them, and its form as one row of plain values.
+"""A checkpoint as one row of plain values, and back.
 
 The last column of a row is the SHA-256 of all the others: a row is read back only if it fits. It finds damage, not
 forgery; whoever may write the file may change it, so the file's rights are what protects it. Decides only; `sqlite` and
@@ -8,14 +8,14 @@ forgery; whoever may write the file may change it, so the file's rights are what
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Callable, Iterable, Mapping, Optional, Protocol
+from typing import Any, Callable, Iterable, Optional
 
 from teastreams.checkpoint.parts import digest_of, divided
-from teastreams.checkpoint.values import CheckpointError, Codec, state_of, tree_of
-from teastreams.values import dataclass
+from teastreams.checkpoint.protocol import Checkpoint, CheckpointError
+from teastreams.checkpoint.values import Codec, state_of, tree_of
 
 FORMAT = 2
 OLD_FORMAT = 1
@@ -45,49 +45,6 @@ Row = tuple[Any, ...]  # the values of COLUMNS in their order
 Part = Callable[[str], str]
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """The state of one run at one place: `when` ("before" or "after") the node `node`, which is step `step`.
-
-    `workflow_hash` tells whether the workflow is still the one that wrote it. `checkpoint_id` and `created_at` (in UTC)
-    are given by the checkpointer that saves it, and so is `size_bytes`, the length of the state as text. `status` is
-    running, paused, finished or failed; `parent` is the id of the checkpoint before it, of the same run or of the one
-    that it was forked from, "" for none.
-    """
-
-    run_id: str
-    step: int
-    node: str
-    when: str
-    workflow_hash: str
-    state: Mapping[str, Any]
-    checkpoint_id: str = ""
-    created_at: Optional[datetime] = None
-    status: str = "paused"
-    parent: str = ""
-    size_bytes: int = 0
-
-
-class Checkpointer(Protocol):
-    """Where a run keeps its checkpoints."""
-
-    def save(self, record: Checkpoint) -> str:
-        """Keep `record` and return the id given to it; CheckpointError if its state cannot be kept."""
-        ...
-
-    def load(self, checkpoint_id: Optional[str] = None) -> Checkpoint:
-        """The checkpoint of that id, the newest for None; CheckpointError if there is none or it is damaged."""
-        ...
-
-    def list(self, run_id: Optional[str] = None) -> tuple[Checkpoint, ...]:
-        """The checkpoints of one run, or of all, oldest first; CheckpointError if one is damaged."""
-        ...
-
-    def history(self, run_id: Optional[str] = None) -> tuple[Checkpoint, ...]:
-        """What `list` gives, without the states: they are empty, and nothing of them is read."""
-        ...
-
-
 def rows_of(record: Checkpoint, codecs: Iterable[Codec] = ()) -> tuple[Row, dict[str, str]]:
     """The record as a row, with a new id and the time of now, and the parts of its state that the row only names."""
     if record.when not in MOMENTS:
@@ -100,7 +57,7 @@ def rows_of(record: Checkpoint, codecs: Iterable[Codec] = ()) -> tuple[Row, dict
         raise CheckpointError(f"the state has {size_bytes} bytes as JSON, at most {MAX_STATE_BYTES}; use files")
     created = datetime.now(timezone.utc).isoformat()
     place = (record.run_id, record.step, record.node, record.when, record.workflow_hash)
-    row = (FORMAT, secrets.token_hex(6), *place, created, record.status, record.parent, size_bytes, state)
+    row = (FORMAT, os.urandom(6).hex(), *place, created, record.status, record.parent, size_bytes, state)
     return (*row, _digest(row)), parts
 
 

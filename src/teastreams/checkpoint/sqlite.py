@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Iterable, Iterator, Optional, Sequence, Union
 from urllib.parse import quote
 
 from teastreams.checkpoint.private_file import MissingFile, UntrustedFile, check_private, make_private
+from teastreams.checkpoint.protocol import Checkpoint, CheckpointError
 from teastreams.checkpoint.records import (
     COLUMNS,
     FORMAT,
     MAX_STATE_BYTES,
     NEW_COLUMNS,
     OLD_FORMAT,
-    Checkpoint,
     Part,
     Row,
     checkpoint_of,
@@ -28,7 +28,7 @@ from teastreams.checkpoint.records import (
     outline_of,
     rows_of,
 )
-from teastreams.checkpoint.values import CheckpointError, Codec, checked_codecs
+from teastreams.checkpoint.values import Codec, checked_codecs
 
 if TYPE_CHECKING:
     import sqlite3

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Optional
 
 from teastreams.checkpoint.parts import json_of, whole
-from teastreams.errors import TeaStreamsError
+from teastreams.checkpoint.protocol import CheckpointError
 from teastreams.values import dataclass
 
 MAX_DEPTH = 100
@@ -26,10 +26,6 @@ MAX_PATH_CHARACTERS = 200
 # A value outside JSON is {"$kind": its kind, "value": JSON}. So is, as a list of pairs, a dict that has such a key of
 # its own or keys that are not text.
 _KIND, _CODEC = "$kind", "codec"
-
-
-class CheckpointError(TeaStreamsError, ValueError):
-    """A checkpoint cannot be written, found or trusted; the text says which, why, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """`teastreams run | resume | history | validate | graph | schema | doctor`: from arguments to an exit code.
 
+Each command imports what it needs: a run pays for nothing but running.
+
 | exit | meaning |
 |---|---|
 | 0 | finished |
@@ -16,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -24,17 +25,14 @@ from functools import partial
 from types import FrameType
 from typing import IO, Any, Callable, Optional, Sequence
 
-from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
-from teastreams.cli import doctor, outlet, past, reporting
+from teastreams.checkpoint import Checkpointer, CheckpointError
+from teastreams.cli import outlet, reporting
 from teastreams.cli.arguments import UsageError, command_line, given_state
-from teastreams.core.machine.findings import findings, streams_can_run
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.declaring.yaml_engine import YAMLEngine
-from teastreams.engine.reporting.doctor import examined
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
 from teastreams.services.secrets import SecretError
-from teastreams.workflow.json_schema import json_schema
 
 CLOSED = -1
 """In the place of a stream that the caller closed: what stands on its number now is not the caller's."""
@@ -97,11 +95,17 @@ def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
 
 
 def _schema(_options: argparse.Namespace, stdout: IO[str]) -> int:
+    from teastreams.workflow.json_schema import json_schema
+
     outlet.write_result(json.dumps(json_schema(), indent=2), None, stdout)
     return FINISHED
 
 
 def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
+    from teastreams.cli import doctor
+    from teastreams.core.machine.findings import findings, streams_can_run
+    from teastreams.engine.reporting.doctor import examined
+
     machine = examined()
     found = findings(machine)
     outlet.write_result(doctor.as_json(found, machine) if options.json else doctor.as_lines(found), None, stdout)
@@ -109,11 +113,19 @@ def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
 
 
 def _history(options: argparse.Namespace, stdout: IO[str]) -> int:
-    found = SqliteCheckpointer(options.database).history(options.run)
+    from teastreams.cli import past
+
+    found = _keeper(options.database).history(options.run)
     if options.run is not None and not found:
         raise UsageError(f"{options.database} holds no run {options.run!r}; leave --run out to see all runs")
     outlet.write_result((past.as_json_lines if options.json else past.as_table)(found), None, stdout)
     return FINISHED
+
+
+def _keeper(path: str) -> Checkpointer:
+    from teastreams.checkpoint.sqlite import SqliteCheckpointer  # only a run with checkpoints loads SQLite
+
+    return SqliteCheckpointer(path)
 
 
 def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
@@ -121,7 +133,7 @@ def _run(options: argparse.Namespace, stdout: IO[str]) -> int:
     app = YAMLEngine().load_from_file(options.file).compile().with_streams(**lent)
     _refuse_shared_streams(app, options)
     state = given_state(options)
-    keeper = SqliteCheckpointer(options.checkpoint) if options.checkpoint else None
+    keeper = _keeper(options.checkpoint) if options.checkpoint else None
     _refuse_lost_pauses(app, options)
     _refuse_lost_output(options)
     if options.command == "resume":
@@ -182,6 +194,8 @@ def _finish(result: RunResult, options: argparse.Namespace, stdout: IO[str], std
         return FINISHED
     outlet.say(f"paused {result.pause.when} {result.pause.node!r}, checkpoint {result.checkpoint_id}; go on with:")
     words = ["python", "-m", "teastreams", "resume", options.file, "--checkpoint", options.checkpoint]
+    import shlex
+
     outlet.say(f"  {shlex.join([*words, '--from', str(result.checkpoint_id)])}")
     return PAUSED
 

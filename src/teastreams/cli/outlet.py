@@ -12,7 +12,6 @@ import math
 import os
 import stat
 import sys
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -156,6 +155,8 @@ def _is_special(path: str) -> bool:
 
 def _replace(target: str, data: bytes) -> None:
     """Written beside the target under another name first, so that nobody sees, or is left with, a part of it."""
+    import tempfile  # 4 ms, and only --output FILE needs it
+
     folder, name = os.path.split(target)
     with tempfile.NamedTemporaryFile("wb", dir=folder, prefix=f".{name}.", delete=False) as file:
         try:

@@ -7,11 +7,10 @@ offers its public functions, or what its `register_actions(registry, engine)` pu
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
-from pathlib import Path
+import os
 from types import ModuleType
 from typing import Any, Callable, Iterator, Mapping, Optional
 
@@ -53,6 +52,8 @@ def _unknown(graph: Graph, known: Actions, namespaces: Optional[set[str]] = None
         name = node.run.name if isinstance(node.run, Uses) else None
         if name is None or name in known or (namespaces is not None and name.partition(".")[0] not in namespaces):
             continue
+        import difflib  # only a mistake needs it
+
         near = difflib.get_close_matches(name, known, 1)
         offered = ", ".join(sorted(known))
         fix = f"did you mean `{near[0]}`?" if near else f"the actions are {offered}; others come by `imports:`"
@@ -78,9 +79,9 @@ def _imported(one: Import, document: str) -> dict[str, Callable[..., Any]]:
 
 def _file(path: str, document: str) -> ModuleType:
     """The module in a file, whose path is relative to the document."""
-    place = Path(document).parent / path
-    spec = importlib.util.spec_from_file_location(place.stem, place)
-    if spec is None or spec.loader is None or not place.is_file():
+    place = os.path.join(os.path.dirname(document), path)
+    spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(place))[0], place)
+    if spec is None or spec.loader is None or not os.path.isfile(place):
         raise FileNotFoundError(f"there is no Python file {place}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

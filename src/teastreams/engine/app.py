@@ -6,15 +6,13 @@ later start. Nothing is decided here about steps, states and checkpoints.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import os
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
-from typing import IO, Any, AsyncIterator, Generator, Iterator, Mapping, Optional, Union
+from functools import cached_property, partial
+from typing import IO, TYPE_CHECKING, Any, AsyncIterator, Generator, Iterator, Mapping, Optional, Union
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
-from teastreams.core import drawing
 from teastreams.core.control.bodies import bodies_in, unfold
 from teastreams.core.control.flow import ENTRY, Flow, flow_of, nodes_in
 from teastreams.core.control.joins import with_joins
@@ -22,7 +20,6 @@ from teastreams.core.events import RunEvent
 from teastreams.core.graph import Graph
 from teastreams.engine.actions import Actions, actions_of
 from teastreams.engine.live.ends import ends_of, new_tap
-from teastreams.engine.live.handle import RunHandle
 from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dict
 from teastreams.engine.run import STATE, WAITING, Run, Workflow
 from teastreams.engine.scheduler import echo
@@ -30,9 +27,12 @@ from teastreams.engine.services import Handover, opened
 from teastreams.errors import WorkflowFailed
 from teastreams.executors.circuits import Circuits
 from teastreams.runtime.bound import OWN_STREAMS
-from teastreams.runtime.channels import StreamDirection, StreamRegistry
 
 Stream = Union[int, IO[Any]]
+if TYPE_CHECKING:
+    from teastreams.engine.live.handle import RunHandle
+    from teastreams.runtime.channels import StreamRegistry
+
 Feeds = Mapping[str, Any]
 
 
@@ -45,12 +45,16 @@ class CompiledGraph:
         self.graph = with_joins(graph)
         self.flow: Flow = flow_of(self.graph.main_line)
         unfold(self.graph)
-        self.stream_registry = _registry(graph)
         self._checkpointer = checkpointer
         self._actions = actions_of(self.graph, actions)
         self._circuits = Circuits()
         self._handover = Handover()
         self.own_streams: Mapping[str, int] = OWN_STREAMS
+
+    @cached_property
+    def stream_registry(self) -> StreamRegistry:
+        """Every declared channel, by its producer and its consumers; nothing is opened."""
+        return _registry(self.graph)
 
     def with_streams(
         self, stdin: Optional[Stream] = None, stdout: Optional[Stream] = None, stderr: Optional[Stream] = None
@@ -188,6 +192,8 @@ class CompiledGraph:
         Stream sections are boxes; channels have their names and policies on them, control is dotted; a fan-out worker
         is drawn where one will run. ValueError for another format.
         """
+        from teastreams.core import drawing  # loaded by who draws
+
         return drawing.draw(self.graph, format)
 
     def start(
@@ -237,10 +243,12 @@ class CompiledGraph:
     @property
     def workflow_hash(self) -> str:
         """Names the shape of the workflow: a checkpoint is resumed only into the shape that wrote it."""
+        import hashlib  # 3 ms; asked only where a checkpoint is written or read
+
         return hashlib.sha256(repr(_shape(self.graph, self.flow)).encode()).hexdigest()[:16]
 
     def _workflow(self) -> Workflow:
-        return Workflow(self.graph, self.flow, self.workflow_hash, self.own_streams, self._circuits)
+        return Workflow(self.graph, self.flow, self.own_streams, self._circuits)
 
     def _begin(
         self,
@@ -251,9 +259,11 @@ class CompiledGraph:
         can_read: bool = False,
     ) -> Run:
         first = {STATE: {**self.graph.initial_state, **(state or {})}, WAITING: {}}
-        place = Checkpoint(secrets.token_hex(8), ENTRY, "", "after", self.workflow_hash, first)
+        keeper = checkpointer or self._checkpointer
+        # The name of the shape is for who reads the checkpoints.
+        place = Checkpoint(_new_id(), ENTRY, "", "after", "" if keeper is None else self.workflow_hash, first)
         outside = ends_of(self.graph, self.flow, feed, can_read)
-        return Run(self._workflow(), checkpointer or self._checkpointer, place, {}, outside, stepwise)
+        return Run(self._workflow(), keeper, place, {}, outside, stepwise)
 
     def _again(
         self,
@@ -266,7 +276,7 @@ class CompiledGraph:
         keeper = self._keeper(checkpointer, "resume")
         record = keeper.load(checkpoint_id)
         self._refuse(record, fork)
-        place = replace(record, run_id=secrets.token_hex(8)) if fork else record
+        place = replace(record, run_id=_new_id()) if fork else record
         outside = ends_of(self.graph, self.flow.ahead(record.step), feed, can_read=False)
         return Run(self._workflow(), keeper, place, dict(update or {}), outside)
 
@@ -291,6 +301,8 @@ class CompiledGraph:
             )
 
     def _handle(self, run: Run, echo_output: bool) -> RunHandle:
+        from teastreams.engine.live.handle import RunHandle  # with logging and concurrent.futures, 10 ms
+
         return RunHandle(self._handed_over(run, echo_output), run.scheduler, partial(new_tap, self.graph, self.flow))
 
     def _last(self, run: Run, echo_output: bool) -> RunResult:
@@ -325,6 +337,11 @@ class CompiledGraph:
             events.close()
 
 
+def _new_id() -> str:
+    """Names a run: 64 random bits."""
+    return os.urandom(8).hex()
+
+
 def _shape(graph: Graph, flow: Flow) -> tuple[Any, ...]:
     """The steps, the ways between them, and the shapes of what stands inside nodes, as plain values."""
     steps = [(type(step).__name__, tuple(nodes_in((step,)))) for step in flow]
@@ -334,7 +351,8 @@ def _shape(graph: Graph, flow: Flow) -> tuple[Any, ...]:
 
 
 def _registry(graph: Graph) -> StreamRegistry:
-    """Every declared channel, by its producer and its consumers; nothing is opened."""
+    from teastreams.runtime.channels import StreamDirection, StreamRegistry
+
     registry = StreamRegistry()
     size = graph.parallel.streams.buffer_size
     for node in graph.nodes:

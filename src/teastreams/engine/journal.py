@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Mapping, Optional
 
-from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError, MemoryCheckpointer
+from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 
 
 class Journal:
@@ -37,7 +37,10 @@ class Journal:
 
     def paused(self, index: int, node: str, when: str, state: Mapping[str, Any]) -> str:
         """Write that the run pauses there, and return the checkpoint's id."""
-        self._checkpointer = self._checkpointer or MemoryCheckpointer()
+        if self._checkpointer is None:
+            from teastreams.checkpoint.memory import MemoryCheckpointer
+
+            self._checkpointer = MemoryCheckpointer()
         self._keep(replace(self._last, step=index, node=node, when=when, state=state, status="paused"))
         return self._last.checkpoint_id
 

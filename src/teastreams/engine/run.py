@@ -29,14 +29,13 @@ STATE, WAITING, RESULT = "state", "waiting", "result"
 
 @dataclass(frozen=True)
 class Workflow:
-    """What is to be run: the checked graph, its flow, the name of its shape, and the caller's own streams.
+    """What is to be run: the checked graph, its flow, and the caller's own streams.
 
     `circuits` are shared by all runs of it.
     """
 
     graph: Graph
     flow: Flow
-    hash: str
     own_streams: Mapping[str, int] = field(default_factory=lambda: OWN_STREAMS)
     circuits: Circuits = field(default_factory=Circuits)
 

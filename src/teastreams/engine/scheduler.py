@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Callable, Generator, Iterator, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Mapping, Optional, Sequence, Union
 
 from teastreams.core.control.bodies import Body as NodeBody
 from teastreams.core.control.deciding import Undecided, chosen
@@ -40,17 +40,15 @@ from teastreams.core.merge import (
 )
 from teastreams.core.outcome import Status
 from teastreams.core.state.schema import StateSchema
-from teastreams.engine import bodies, sections
 from teastreams.engine.attempts import tried
 from teastreams.engine.calling import Context, body_of
+from teastreams.engine.executing import Executors
 from teastreams.engine.joining import join, refuse_conflicts, refuse_initial
 from teastreams.engine.outcomes import branch_error, figures_of, node_error
 from teastreams.engine.services import Services, for_node
 from teastreams.errors import NodeError, WorkflowFailed
 from teastreams.executors.circuits import Circuits
 from teastreams.executors.flows import BranchFlow
-from teastreams.executors.process import ProcessExecutor
-from teastreams.executors.thread import Stop, ThreadExecutor
 from teastreams.runtime import calls
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.node.branch import BranchBody
@@ -59,7 +57,11 @@ from teastreams.runtime.node.tracked import TrackedState, snapshot
 from teastreams.runtime.secrecy import masked, safe_cause
 from teastreams.runtime.supervision.figures import BranchFigures, ChannelFigures, NodeFigures
 from teastreams.runtime.supervision.outside import Outside
-from teastreams.runtime.supervision.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from teastreams.executors.process import ProcessExecutor
+    from teastreams.executors.thread import Stop
+    from teastreams.runtime.supervision.supervisor import Supervisor
 
 Body = Callable[[dict[str, Any]], Any]
 
@@ -96,15 +98,13 @@ class Scheduler:
         self.handled: dict[str, NodeError] = {}
         self.services: Services = {}
         self._stop = stop
-        circuits = circuits or Circuits()
-        self.process = ProcessExecutor(own_streams, stepwise, circuits)
-        self._thread = ThreadExecutor(circuits=circuits, above=stop)
+        self._executors = Executors(own_streams, stepwise, circuits, stop)
         self._begun = False
         self.touched: set[str] = set()
 
     def report_progress(self, every_seconds: Optional[float]) -> None:
         """Ask for `Progress` events of everything that runs in workers; None for none."""
-        self.process.progress_seconds = every_seconds
+        self._executors.report_progress(every_seconds)
 
     def step(self, step: Step) -> Iterator[RunEvent]:
         """Run one step; `WorkflowFailed`, whose result is the state before the step, when it fails."""
@@ -144,14 +144,19 @@ class Scheduler:
     @contextmanager
     def hands_off(self) -> Iterator[None]:
         """Give the host its signal handlers back while its own code runs between two events."""
-        supervisor = self.process.current
+        supervisor = self.supervisor
         with supervisor.interrupts.released() if supervisor is not None else nullcontext():
             yield
 
     @property
     def supervisor(self) -> Optional[Supervisor]:
         """Who is at work right now; None between two steps and in a plain node."""
-        return self.process.current
+        return self._executors.at_work
+
+    @property
+    def process(self) -> ProcessExecutor:
+        """Who runs sections, and branches in processes."""
+        return self._executors.process
 
     def take_results(self, node: str) -> Optional[ParallelResults]:
         """The results of the fan-out that joins at this node, once."""
@@ -162,6 +167,8 @@ class Scheduler:
             return tried(self, step.node, lambda: self.call(step.node))
         if isinstance(step, Fork):
             return self._fork(step)
+        from teastreams.engine import sections  # with the whole runtime: only a run that has a section needs it
+
         if len(step.members) == 1 and not step.branches:
             return tried(self, step.members[0], lambda: sections.events(self, step))
         return sections.events(self, step)
@@ -195,6 +202,8 @@ class Scheduler:
     def _embody(self, name: str, body: NodeBody, started: float) -> Iterator[RunEvent]:
         """A node that holds other nodes; who failed inside is named by its own name."""
         try:
+            from teastreams.engine import bodies  # only a node that holds other nodes needs it
+
             yield from bodies.events(self, name, body)
         except WorkflowFailed as failed:
             seconds = calls.table.monotonic() - started
@@ -208,15 +217,15 @@ class Scheduler:
     def within(self, graph: Graph, state: dict[str, Any]) -> Scheduler:
         """A scheduler for a body in the same process: it has the same executors, so that signals find who works."""
         inner = Scheduler(self._inheriting(graph), state, self.run_id, self._nested, stop=self._stop)
-        inner.process, inner._thread, inner.touched = self.process, self._thread, self.touched
+        inner._executors, inner.touched = self._executors, self.touched
         inner.services, inner._begun = self.services, True
         return inner
 
     def nested(self, graph: Graph, state: dict[str, Any], strategy: str) -> Scheduler:
         """A scheduler for a branch, in its thread or its process."""
         threads = strategy == "thread"
-        circuits = self._thread.circuits if threads else self._thread.circuits.inherited()
-        stop = self._thread.stop if threads else None
+        circuits = self._executors.circuits if threads else self._executors.circuits.inherited()
+        stop = self._executors.thread.stop if threads else None
         inner = Scheduler(self._inheriting(graph), state, self.run_id, nested=True, circuits=circuits, stop=stop)
         inner.services = self.services
         return inner
@@ -282,7 +291,7 @@ class Scheduler:
         flows = [self.branch_flow(branch, self.state, step.strategy, collects) for branch in step.branches]
         results = yield from self.run_branches(flows, replace(self.config(step.edge), strategy=step.strategy))
         yield from self.collect(step.fan_in, results, step.edge)
-        known = self._thread.updates if step.strategy == "thread" else self.process.updates
+        known = self._executors.thread.updates if step.strategy == "thread" else self.process.updates
         self.merge_branches({b.target: [known[b.target]] for b in step.branches if b.target in known}, step)
 
     def merge_branches(self, changed: Mapping[str, Sequence[Update]], step: Union[Fork, Section]) -> None:
@@ -302,8 +311,8 @@ class Scheduler:
         if strategy == "thread":
             for flow in flows:
                 yield NodeStarted(flow.node_name)
-            results = self._thread.execute(flows, config)
-            yield from self._thread.retried
+            results = self._executors.thread.execute(flows, config)
+            yield from self._executors.thread.retried
         else:
             results = yield from self.process.events(flows, config)
         for flow, result in zip(flows, results):
@@ -333,7 +342,7 @@ class Scheduler:
             for result in failed.values():
                 yield Warned(f"{branch_error(result)}; the run goes on with the result of the failed branch")
         elif failed:
-            known = {**self._thread.errors, **self.process.errors}
+            known = self._executors.errors()
             told = [error for name, error in known.items() if name in failed]
             told += [branch_error(result) for name, result in failed.items() if name not in known]
             raise WorkflowFailed(told[0], told[1:])

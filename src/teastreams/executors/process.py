@@ -8,7 +8,6 @@ it.
 
 from __future__ import annotations
 
-import difflib
 import random
 import sys
 from dataclasses import replace
@@ -323,6 +322,8 @@ def _unknown(plan: SectionPlan, registry: StreamRegistry) -> list[Problem]:
     problems = []
     for name in plan.channels:
         if name not in registry and name not in plan.bound:
+            import difflib  # only a mistake needs it
+
             near = difflib.get_close_matches(name, list(registry.channels), 1)
             fix = f"did you mean {near[0]!r}?" if near else "register it first"
             problems.append(Problem(f"the registry has no channel {name!r}", fix))

@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from typing import Any, Callable, Optional
@@ -84,8 +83,16 @@ def _exit_queue(pid: int) -> Any:  # pragma: no cover - macOS
 
 def _temporary_file(directory: Optional[str] = None) -> int:
     """A file that has no name, mode 0600: it vanishes with its last descriptor, even after SIGKILL."""
+    import tempfile  # 4 ms: shutil and the compressors; only who spills pays
+
     with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
         return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 32)
+
+
+def _mkdtemp(**options: Any) -> str:
+    import tempfile
+
+    return str(tempfile.mkdtemp(**options))
 
 
 def _mkfifo(name: str, directory_fd: int, directory: str) -> None:
@@ -137,7 +144,7 @@ class Calls:
     unlink: Callable[..., None] = os.unlink
     mkfifo: Callable[[str, int, str], None] = _mkfifo
     mkdir: Callable[[str, int], None] = os.mkdir
-    mkdtemp: Callable[..., str] = tempfile.mkdtemp
+    mkdtemp: Callable[..., str] = _mkdtemp
     rmdir: Callable[..., None] = os.rmdir
     tcgetpgrp: Callable[[int], int] = os.tcgetpgrp
     isatty: Callable[[int], bool] = os.isatty

@@ -8,7 +8,6 @@ compiled workflow the memory is kept as bytes.
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Callable, Iterator, Mapping, Optional, Protocol
@@ -96,6 +95,8 @@ class Limits:
 
     def _row(self, name: str, interval: float, burst: float) -> int:
         """Where the limiter stands among the cells; a new one is entered. The lock is held."""
+        import hashlib  # 3 ms, for who has rate limits
+
         cells, digest = self._cells, hashlib.blake2b(name.encode(), digest_size=_NAME_BYTES).digest()
         for first in range(0, MAX_LIMITERS * _ROW, _ROW):
             start = first * _CELL_BYTES

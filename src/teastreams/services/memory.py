@@ -14,10 +14,9 @@ import re
 import unicodedata
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Union
-from urllib.parse import quote
 
 from teastreams.checkpoint.private_file import UntrustedFile, check_private, make_private
-from teastreams.checkpoint.values import CheckpointError, state_of, text_of
+from teastreams.checkpoint.protocol import CheckpointError
 from teastreams.errors import TeaStreamsError
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ class Memory:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         import sqlite3  # only here: most runs remember nothing
+        from urllib.parse import quote
 
         with _told():
             check_private(self._path, KIND)
@@ -201,6 +201,8 @@ def _told() -> Iterator[None]:
 def _kept(key: str, value: Any, metadata: Mapping[str, Any]) -> str:
     if type(key) is not str or not key:
         raise MemoryFileError(f"a key of the memory is text, not {key!r}; write memory.store('some key', value)")
+    from teastreams.checkpoint.values import text_of  # 5 ms, and most workflows remember nothing
+
     try:
         return text_of({"value": value, "metadata": metadata})
     except CheckpointError as error:
@@ -208,6 +210,8 @@ def _kept(key: str, value: Any, metadata: Mapping[str, Any]) -> str:
 
 
 def _unkept(kept: str, path: str) -> Mapping[str, Any]:
+    from teastreams.checkpoint.values import state_of
+
     try:
         return state_of(kept)
     except CheckpointError as error:

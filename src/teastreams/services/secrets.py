@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional
-from urllib.parse import quote, quote_plus
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional
 
 from teastreams.core.redaction import MASK, Redaction
 from teastreams.core.services import SecretSources
 from teastreams.errors import TeaStreamsError
 from teastreams.runtime.secrecy import guarding
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GROUP = "teastreams.secrets"
 # What Kubernetes allows for all values of one of its secrets together; more than that is a mistaken path.
@@ -124,6 +125,8 @@ def opened(sources: SecretSources, folder: str = "") -> Iterator[Secrets]:
 def _all(sources: SecretSources, folder: str) -> Iterator[tuple[str, str, str]]:
     """(name, text, where it comes from) of every secret."""
     yield from _environment(sources)
+    if sources.files:
+        from pathlib import Path  # 5 ms, and most workflows have no such files
     for path in sources.files:
         yield from _files(Path(folder) / path)
     if sources.provider:
@@ -224,6 +227,8 @@ def _places(sources: SecretSources) -> str:
 
 def _forms(texts: Iterator[str]) -> list[str]:
     """Each text, and as it stands in a repr, in JSON and in a URL."""
+    from urllib.parse import quote, quote_plus
+
     made: tuple[Callable[[str], str], ...] = (
         str,
         lambda text: repr(text)[1:-1],

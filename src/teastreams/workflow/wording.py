@@ -7,7 +7,6 @@ finds nothing wrong by itself.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from itertools import islice
 from typing import Iterable, Optional
 
@@ -37,6 +36,8 @@ def nearest(word: str, names: Iterable[str]) -> Optional[str]:
     """The name most like `word`, or None if none is."""
     if len(word) > MAX_COMPARED:
         return None
+    from difflib import get_close_matches  # only a mistake needs it
+
     found = get_close_matches(word, list(islice(names, MAX_NAMES)), n=1)
     return found[0] if found else None
 

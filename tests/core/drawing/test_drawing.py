@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 from sample import EVERYTHING, checked
 
-from teastreams.core.drawing import FORMATS, draw
+from teastreams.core.drawing import FORMATS, dot, draw, mermaid, text
 from teastreams.core.drawing.compose import picture_of
 from teastreams.core.graph import Graph, Node
+
+FORM = {"text": text.text, "mermaid": mermaid.mermaid, "dot": dot.dot}
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_format_draws_the_picture_of_the_graph(form: str) -> None:
-    assert draw(EVERYTHING, form) == FORMATS[form](picture_of(EVERYTHING))
+    assert draw(EVERYTHING, form) == FORM[form](picture_of(EVERYTHING))
 
 
 def test_text_is_what_one_gets_without_a_wish() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import difflib
 from collections.abc import Mapping as AnyMapping
 from dataclasses import field
 from types import CodeType
@@ -98,6 +97,8 @@ def _fix(name: str) -> str:
         return "a secret is asked for in the code of a node: `context.secrets['NAME']`"
     if name in _PYTHON:
         return f"Python writes `{_PYTHON[name]}`"
+    import difflib  # only a mistake needs it
+
     near = difflib.get_close_matches(name, ROOTS, 1)
     return f"did you mean `{near[0]}`?" if near else f"for a key of the state write `state.{name}`"
 

@@ -6,7 +6,6 @@ line. A channel inside a branch is joined in that branch's own process, where th
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
 from teastreams.core.control.flow import Flow, Section, Step, nodes_in
@@ -47,6 +46,8 @@ def new_tap(graph: Graph, flow: Flow, channel: str) -> Tap:
     readable = _on_main_line(graph, flow)
     if channel in readable:
         return _tap(graph)
+    import difflib  # only a mistake needs it
+
     near = difflib.get_close_matches(channel, readable, 1)
     fix = f"did you mean {near[0]!r}?" if near else f"the channels are {', '.join(sorted(readable)) or 'none'}"
     raise ValueError(f"the caller cannot read channel {channel!r}: the main line has none of that name; {fix}")

@@ -6,10 +6,10 @@ kind of the end; what that means for others is `core.outcome`'s business.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from teastreams.core.endings import Ending, ErrorText, How
@@ -21,7 +21,7 @@ from teastreams.values import dataclass
 
 TEXT_LIMIT = 256 * 1024
 MESSAGE_LIMIT = 16 * 1024
-OUR_CODE = str(Path(__file__).resolve().parents[2])
+OUR_CODE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 
 class BranchFailed(Exception):

@@ -16,12 +16,14 @@ import io
 import os
 import select
 import sys
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from teastreams.errors import UpstreamFailed
 from teastreams.runtime import calls
 from teastreams.runtime.gauges import Gauge, Phase
-from teastreams.runtime.node.control import Control
+
+if TYPE_CHECKING:
+    from teastreams.runtime.node.control import Control
 
 BUFFER_BYTES = 65536
 _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL

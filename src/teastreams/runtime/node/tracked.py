@@ -8,11 +8,8 @@ and compared at the end. Values nobody looked at cost nothing; bytes and other a
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
-
-import cloudpickle  # type: ignore[import-untyped]
 
 from teastreams.core.merge import Update, apply
 from teastreams.core.state.reducers import NONE, Reducers
@@ -135,6 +132,8 @@ class _Digest:
     """A file for a pickler: what is written leaves only its digest behind."""
 
     def __init__(self) -> None:
+        import hashlib  # loaded with `worker`, before any fork; a run without workers may never need it
+
         self._hash = hashlib.blake2b(digest_size=16)
         self.write = self._hash.update
 
@@ -144,6 +143,8 @@ class _Digest:
 
 def _fingerprint(value: Any) -> Optional[bytes]:
     """What tells the value from a changed one; None where it has no pickle: it is then compared by identity only."""
+    import cloudpickle  # type: ignore[import-untyped]  # as hashlib above
+
     # In this order: cloudpickle would send the classes of __main__ by value, with all that hangs on them.
     return _digested(pickle.Pickler, value) or _digested(cloudpickle.Pickler, value)
 

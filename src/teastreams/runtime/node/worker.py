@@ -11,6 +11,7 @@ never a return into the caller's copy of the stack.
 
 from __future__ import annotations
 
+import hashlib  # noqa: F401  here so that it is loaded before the fork, not in each worker
 import io
 import json
 import os

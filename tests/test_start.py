@@ -23,26 +23,10 @@ edges:
   - {from: one, to: __end__}
 """
 PRINT_MODULES = "import json, sys; sys.stderr.write(json.dumps(sorted(sys.modules)))"
-COSTLY = set(
-    [
-        "asyncio",
-        "cloudpickle",
-        "concurrent.futures",
-        "difflib",
-        "hashlib",
-        "importlib.metadata",
-        "logging",
-        "multiprocessing",
-        "pathlib",
-        "random",
-        "secrets",
-        "socket",
-        "sqlite3",
-        "subprocess",
-        "tempfile",
-        "urllib.parse",
-    ]
-)
+COSTLY = {
+    *("asyncio", "cloudpickle", "concurrent.futures", "difflib", "hashlib", "importlib.metadata", "logging"),
+    *("multiprocessing", "pathlib", "random", "secrets", "socket", "sqlite3", "subprocess", "tempfile", "urllib.parse"),
+}
 
 
 def loaded(code: str, *arguments: str) -> set[str]:

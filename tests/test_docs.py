@@ -397,6 +397,8 @@ told = [
     seen("import subprocess\nsubprocess.Popen(['sleep', '1000'])", DRAIN, settings="drain: 0.2"),
     seen("return {'number': (n for n in [1])}", DRAIN),
     seen("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", DRAIN),
+    seen("import faulthandler, os, signal\nfaulthandler.disable()\nos.kill(os.getpid(), signal.SIGSEGV)", DRAIN),
+    seen("import os\nos._exit(0)", DRAIN),
     seen("print(state['path'])", DRAIN),
 ]
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -157,6 +157,7 @@ class Calls:
     kill: Callable[[int, int], None] = os.kill
     killpg: Callable[[int, int], None] = os.killpg
     setpgid: Callable[[int, int], None] = os.setpgid
+    getpgid: Callable[[int], int] = os.getpgid
     geteuid: Callable[[], int] = os.geteuid
     getpid: Callable[[], int] = os.getpid
     set_handler: Callable[..., Any] = signal.signal

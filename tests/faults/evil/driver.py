@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import resource
-import signal
 import sys
 import tempfile
 import time
@@ -24,8 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-import harness
 import inside
+import warm
 
 import teastreams as ts
 from evil import descriptors, endings, errors, interpreter, processes, results, streams
@@ -33,7 +32,6 @@ from evil.catalogue import CASES, STREAM, WELL, Attempt, Case, Failed, note, wri
 
 THEMES = (descriptors, endings, errors, interpreter, processes, results, streams)
 SHAPES = ("direct", "broadcast")
-PATIENCE_SECONDS = 20.0
 
 
 def main(attempts: list[str]) -> None:
@@ -47,37 +45,21 @@ def main(attempts: list[str]) -> None:
 
 
 def isolated(case: Case, role: str, shape: str) -> list[str]:
-    """Fork a host for this attempt; what was wrong with it."""
+    """One attempt in a host of its own; what was wrong with it."""
     with tempfile.TemporaryDirectory() as folder:
         Attempt.name, Attempt.role, Attempt.folder = case.name, role, Path(folder)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                _host(case, role, shape)
-            finally:
-                os._exit(70)
-        found = [*_looked_at(pid), *_survivors(case)]
-        printed = (Attempt.folder / "stderr").read_text(errors="replace")
-        if printed:
-            found.append(f"the host printed: {printed[:2000]}")
-        seen = Attempt.folder / "seen"
-        if not seen.exists():
-            return [*found, "the host left no record"]
-        return [*found, *violations(case, role, json.loads(seen.read_text()), _notes())]
+        found, seen = warm.attempt(lambda: _host(case, role, shape), Attempt.folder, escapes=case.escapes)
+        return found if seen is None else [*found, *violations(case, role, seen, _notes())]
 
 
 # -- the host ---------------------------------------------------------------------------------------------------
 
 
-def _host(case: Case, role: str, shape: str) -> None:
-    number = os.open(Attempt.folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(number, 2)
-    os.close(number)
+def _host(case: Case, role: str, shape: str) -> dict[str, Any]:
     seen: dict[str, Any] = {"untouched": []}
     seen.update(_first(graph(case, role, shape), seen["untouched"]))
     seen.update(_second(seen["untouched"]))
-    (Attempt.folder / "seen").write_text(json.dumps(seen))
-    os._exit(0)
+    return seen
 
 
 def _first(app: ts.CompiledGraph, touched: list[str]) -> dict[str, Any]:
@@ -268,42 +250,6 @@ def _wrong_bytes(case: Case, role: str, seen: dict[str, Any], notes: list[dict[s
         told = seen["how"] == "failed" and role == "producer" and each["reader"] == "told"
         if told and each["ended"] == "end of file" and seen["cause"] == "evil" and not case.ends_stream:
             yield "a reader that can be told took a cut input for a whole one"
-
-
-# -- from outside -----------------------------------------------------------------------------------------------
-
-
-def _looked_at(pid: int) -> Iterator[str]:
-    """Wait for the host, and after the patience dump the stacks of all."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        if time.monotonic() > deadline:
-            for each in _tagged():
-                with suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGCONT)
-                    os.kill(each, signal.SIGABRT)
-            os.waitpid(pid, 0)
-            yield "it hung; its stacks are in what it printed"
-            return
-        time.sleep(0.002)
-
-
-def _tagged() -> list[int]:
-    return [pid for pid in harness.tagged(os.environ[harness.TAG]) if pid != os.getpid()]
-
-
-def _survivors(case: Case) -> Iterator[str]:
-    """Nothing with our tag may live; what left the worker's group on purpose is ended here."""
-    deadline = time.monotonic() + (0 if case.escapes else 1.0)
-    left = _tagged()
-    while left and time.monotonic() < deadline:
-        time.sleep(0.005)
-        left = _tagged()
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    if left and not case.escapes:
-        yield f"processes {left} outlived the host"
 
 
 def _notes() -> list[dict[str, Any]]:

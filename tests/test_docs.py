@@ -397,12 +397,21 @@ told = [
     seen("import subprocess\nsubprocess.Popen(['sleep', '1000'])", DRAIN, settings="drain: 0.2"),
     seen("return {'number': (n for n in [1])}", DRAIN),
     seen("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", DRAIN),
+    seen("import faulthandler, os, signal\nfaulthandler.disable()\nos.kill(os.getpid(), signal.SIGSEGV)", DRAIN),
+    seen("import os\nos._exit(0)", DRAIN),
     seen("print(state['path'])", DRAIN),
 ]
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (60, limits[1]))
 told.append(seen(FAIL, DRAIN))
 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+own = ts.StateGraph().add_node("own", run=lambda state: dict(again.run().state), streams={"stdout": "x"})
+own.add_node("reads", run=lambda state: sys.stdin.read() and None, streams={"stdin": "x"}).add_edge("own", "reads")
+again = own.set_entry_point("own").compile()
+try:
+    again.run(echo_output=False)
+except ts.WorkflowFailed as failed:
+    told.append(str(failed))
 done = threading.Event()
 beside = threading.Thread(target=done.wait)
 beside.start()

@@ -239,6 +239,7 @@ class TestSignals:
     def sent(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         sent: list[tuple[int, int]] = []
         monkeypatch.setattr(calls.table, "killpg", lambda group, number: sent.append((group, number)))
+        monkeypatch.setattr(calls.table, "getpgid", lambda pid: pid)
         return sent
 
     def test_a_stopped_process_is_woken_after_each(self, stage: Stage, sent: list[tuple[int, int]]) -> None:
@@ -254,6 +255,19 @@ class TestSignals:
 
         assert sent == [(4711, signal.SIGKILL)]
 
+    @pytest.mark.parametrize(("group", "alone"), [(4711, []), (1, [signal.SIGKILL, signal.SIGCONT])])
+    def test_who_left_the_group_is_signalled_alone(
+        self, group: int, alone: list[int], stage: Stage, sent: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The group may be empty then, and the node would never be told to end."""
+        killed: list[int] = []
+        monkeypatch.setattr(calls.table, "getpgid", lambda _pid: group)
+        monkeypatch.setattr(calls.table, "kill", lambda _pid, number: killed.append(number))
+        stage.child.pid = 4711
+        stage.child.signal(signal.SIGKILL)
+
+        assert (len(sent), killed) == (2, alone)
+
     @pytest.mark.parametrize("error", [ProcessLookupError, PermissionError])
     def test_a_group_that_has_gone_is_no_error(
         self, error: type[OSError], stage: Stage, monkeypatch: pytest.MonkeyPatch
@@ -264,6 +278,7 @@ class TestSignals:
             raise error
 
         monkeypatch.setattr(calls.table, "killpg", gone)
+        monkeypatch.setattr(calls.table, "getpgid", lambda _pid: gone(0, 0))
         stage.child.signal(signal.SIGTERM)
         stage.child.sweep()
 

@@ -121,6 +121,47 @@ class TestClassify:
         )
 
 
+class TestResistance:
+    """What an exception does when it is looked at changes nothing: its node raised it."""
+
+    class Leaves(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(0)
+
+    class PretendsToLeave(Exception):
+        @property
+        def __class__(self) -> Any:
+            return SystemExit
+
+    class WithoutCode(SystemExit):
+        @property
+        def code(self) -> Any:
+            raise RuntimeError
+
+    class WithoutCause(Exception):
+        @property
+        def __cause__(self) -> Any:
+            raise RuntimeError
+
+    class Nameless(type):
+        @property
+        def __name__(cls) -> str:  # type: ignore[override]
+            raise RuntimeError
+
+    @pytest.mark.parametrize("kind", [Leaves, PretendsToLeave, WithoutCode, WithoutCause])
+    def test_it_is_an_error_of_its_own_class(self, kind: type[BaseException]) -> None:
+        report = classify(kind(), NONE)
+
+        assert (report.how, report.exit_code) == (How.RAISED, 1)
+        assert report.error is not None
+        assert report.error.type == kind.__name__
+
+    def test_a_class_without_a_name_has_the_one_it_was_given(self) -> None:
+        text = error_text(self.Nameless("Given", (Exception,), {})("x"))
+
+        assert (text.type, text.message, text.names) == ("Given", "x", ("Given",))
+
+
 class TestErrorText:
     def test_has_the_type_the_message_the_bases_and_the_traceback(self) -> None:
         text = error_text(raised(lambda: int("many")))

@@ -197,3 +197,16 @@ tell(codes=codes)
     ended = harness.run(HEAD + script)
     assert (ended.told["codes"], ended.stdout) == ([0, 1], "here\n")
     assert "ValueError: no" in ended.stderr
+
+
+def test_a_daemon_of_multiprocessing_may_have_our_children() -> None:
+    """They end with it, and are no daemons themselves: their nodes may have children, too."""
+    script = """
+process = multiprocessing.current_process()
+process._config["daemon"] = True
+def body():
+    os._exit(multiprocessing.current_process().daemon)
+tell(code=fork.start("n", body, -1)._popen.poll(0), daemon=process.daemon)
+process._config["daemon"] = False
+"""
+    assert told(script) == {"code": 0, "daemon": True}

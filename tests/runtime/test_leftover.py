@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import harness
 import pytest
 
@@ -111,6 +113,67 @@ os.kill(resource_tracker._resource_tracker._pid, signal.SIGKILL)
 tell(gone=wait_for_children(1000.0))
 """,
             warnings_as_errors=False,
+        ).told
+
+        assert told == {"gone": True}
+
+
+STRANGER = (
+    HEAD
+    + """
+from teastreams.runtime.node.leftover import wait_for_writers
+read, write = os.pipe()
+gate, hand = os.pipe()
+if os.fork() == 0:  # a child that ends, and leaves one of its own, which nobody waits for
+    if os.fork() == 0:
+        os.close(hand); os.read(gate, 1)
+    os._exit(0)
+os.wait(); os.close(gate)
+"""
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us look")
+class TestWriters:
+    def test_one_that_no_child_shows_is_waited_for(self) -> None:
+        told = harness.run(
+            STRANGER
+            + """
+calls.table.sleep = lambda _: os.write(hand, b"x") if not told else told.append(1)
+told = []
+tell(gone=wait_for_writers([write], 1000.0))
+""",
+        ).told
+
+        assert told == {"gone": True}
+
+    def test_but_not_for_ever(self) -> None:
+        told = harness.run(STRANGER + "tell(gone=wait_for_writers([write], 0.01)); os.close(hand)").told
+
+        assert told == {"gone": False}
+
+    @pytest.mark.parametrize(
+        "stream",
+        ["write", "os.dup(write)", "os.open(os.devnull, os.O_WRONLY)", "4000"],
+        ids=["its own end", "a copy of it", "no pipe", "closed"],
+    )
+    def test_its_own_ends_are_no_strangers(self, stream: str) -> None:
+        """They lead nowhere afterwards: the node has returned."""
+        told = harness.run(
+            HEAD
+            + f"""
+from teastreams.runtime.node.leftover import wait_for_writers
+read, write = os.pipe()
+tell(gone=wait_for_writers([{stream}], 0.0))
+"""
+        ).told
+
+        assert told == {"gone": True}
+
+    def test_the_portable_path_does_not_look(self) -> None:
+        told = harness.run(
+            STRANGER + "tell(gone=wait_for_writers([write], 1000.0)); os.close(hand)",
+            environment={"TEASTREAMS_PORTABLE": "1"},
         ).told
 
         assert told == {"gone": True}

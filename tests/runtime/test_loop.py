@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 from typing import Optional
 
+import harness
 import pytest
 
 from teastreams.runtime import calls
@@ -95,6 +96,53 @@ class TestDescriptors:
         loop.unwatch(ends[0])
 
         assert world.masks == {}
+
+
+class TestSignals:
+    """A handler of the host that raises must not tear a step apart."""
+
+    SCRIPT = """
+import select
+from teastreams.runtime.fds import make_pipe
+from teastreams.runtime.loop import Loop
+class Late(Exception): pass
+def handler(*_): raise Late
+signal.signal(signal.SIGALRM, handler)
+loop, seen = Loop(), []
+for _ in range(2):
+    read, write = make_pipe("x")
+    write.close()
+    loop.watch(read, select.POLLIN, lambda events: callback())
+def wait():
+    try:
+        loop.wait(); seen.append("returned")
+    except Late:
+        seen.append("raised")
+"""
+
+    def test_it_waits_until_every_callback_is_done(self) -> None:
+        told = harness.run(
+            self.SCRIPT
+            + """
+def callback():
+    os.kill(os.getpid(), signal.SIGALRM); seen.append("done")
+wait(); tell(seen=seen)"""
+        ).told
+
+        assert told == {"seen": ["done", "done", "raised"]}
+
+    def test_the_hosts_own_code_has_the_hosts_mask(self) -> None:
+        told = harness.run(
+            self.SCRIPT
+            + """
+def callback():
+    with loop.unmasked():
+        os.kill(os.getpid(), signal.SIGALRM)
+    seen.append("done")
+wait(); tell(seen=seen, mask=len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))"""
+        ).told
+
+        assert told == {"seen": ["raised"], "mask": 0}
 
 
 class TestDeadlines:

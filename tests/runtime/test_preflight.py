@@ -13,8 +13,10 @@ from teastreams.core.graph import DEFAULT_BUFFER_BYTES, NodeStreamsConfig, Strea
 from teastreams.core.plan import SectionPlan, plan_section
 from teastreams.errors import LimitError, WorkflowError
 from teastreams.runtime import calls
+from teastreams.runtime.fds import ledger
 from teastreams.runtime.preflight import (
     LARGEST_PIPE_BYTES,
+    MAX_DEPTH,
     NODE_DESCRIPTORS,
     PAGE_BYTES,
     SPARE_DESCRIPTORS,
@@ -76,6 +78,21 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def look(plan: SectionPlan = PLAN, at_once: Optional[int] = None, on_threads: str = "error") -> None:
     preflight(plan, at_once, on_threads)
+
+
+class TestDepth:
+    @pytest.mark.parametrize(("depth", "room"), [(0, True), (MAX_DEPTH - 1, True), (MAX_DEPTH, False)])
+    def test_runs_inside_of_each_other_come_to_an_end(
+        self, depth: int, room: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A node that runs its own workflow would otherwise take the whole machine."""
+        monkeypatch.setattr(ledger, "depth", depth)
+        if room:
+            look()
+        else:
+            with pytest.raises(LimitError, match="too deep inside of others") as refused:
+                look()
+            assert (refused.value.need, refused.value.have) == (MAX_DEPTH + 1, MAX_DEPTH)
 
 
 class TestDescriptors:

@@ -120,6 +120,38 @@ attempt(p, cat)""")
         assert (told["cause"], told["phase"]) == ("p", "run")
         assert "No space left" in told["message"]
 
+    def test_a_flush_that_is_cut_off_by_an_exit_is_no_return(self) -> None:
+        """Status 0 and bytes that are missing: nobody may take that for success."""
+        told = attempt("""
+def p(state):
+    class Leaving:
+        closed = False
+        def flush(self): sys.exit(0)
+    sys.stdout = Leaving()
+attempt(p, cat)""")
+
+        assert (told["cause"], told["phase"]) == ("p", "run")
+        assert "cut off by SystemExit" in told["message"]
+
+    def test_the_text_layer_may_be_taken_off_and_another_put_on(self) -> None:
+        told = attempt("""
+import io
+def p(state):
+    print("before", flush=True)
+    sys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding="ascii")
+    print("after")
+attempt(p, cat)""")
+
+        assert told["state"]["text"] == "before\nafter\n"
+
+    def test_or_be_deleted(self) -> None:
+        told = attempt("""
+def p(state):
+    print("before"); del sys.stdout
+attempt(p, cat)""")
+
+        assert told["state"]["text"] == "before\n"
+
     def test_but_does_not_cover_the_failure_that_came_first(self) -> None:
         told = attempt("""
 def p(state):

@@ -439,7 +439,7 @@ def test_a_killed_fan_out_breaks_only_those_it_was_not_finished_with() -> None:
     """)
 
     assert told["primary"] == "fan-out of 'bytes'"
-    assert (told["code"], told["message"]) == (-9, "killed by signal 9")
+    assert (told["code"], told["message"].split(",")[0]) == (-9, "killed by signal 9 (SIGKILL)")
     assert told["culprit"] == "fan-out of 'bytes'"
     assert "signal 9" in told["reason"]
     assert told["collateral"] == ["blind", "told"]

@@ -122,7 +122,9 @@ def test_an_exit_code_is_told_with_the_last_lines_of_stderr(path: dict[str, str]
 def test_a_signal_is_a_failure_by_its_number(number: int, path: dict[str, str]) -> None:
     """SIGPIPE as well, when somebody sent it and the stream is read."""
     ended = run(f"""told(failure(["sh", "-c", "echo half; kill -{int(number)} $$"], text))""", environment=path)
-    assert (ended.told["code"], ended.told["message"]) == (-number, f"killed by signal {int(number)}")
+    name = signal.Signals(number).name
+    said = ended.told["message"].split(",")[0]
+    assert (ended.told["code"], said) == (-number, f"killed by signal {int(number)} ({name})")
     assert ended.told["nodes"] == {"n0": "FAILED", "n1": "CONSEQUENCE"}
 
 

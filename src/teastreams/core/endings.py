@@ -73,6 +73,26 @@ class SinkEnd(Enum):
 SIGPIPE = 13
 HELD_OPEN = "a process that it started kept its stream open after it had ended; wait for it, or give it another stdout"
 
+_LET_IT_RETURN = "it left by os._exit, or took its result's descriptor away: let it return"
+_CRASHED = "a crash in compiled code: run it with PYTHONFAULTHANDLER=1 to see where"
+# The numbers that Linux and macOS share.
+_SIGNALS = {
+    1: " (SIGHUP)",
+    2: " (SIGINT)",
+    3: " (SIGQUIT)",
+    4: f" (SIGILL), {_CRASHED}",
+    5: " (SIGTRAP)",
+    6: f" (SIGABRT), {_CRASHED}",
+    8: f" (SIGFPE), {_CRASHED}",
+    9: " (SIGKILL), perhaps out of memory: see the kernel's log, or let it hold less",
+    11: f" (SIGSEGV), {_CRASHED}",
+    13: " (SIGPIPE)",
+    14: " (SIGALRM)",
+    15: " (SIGTERM)",
+    24: " (SIGXCPU), its limit of processor time (ulimit -t)",
+    25: " (SIGXFSZ), its limit of file size (ulimit -f)",
+}
+
 SINK_REASONS = {
     SinkEnd.OVERFLOWED: (
         "the consumer fell behind by more than its buffer_limit and its overflow policy is fail; "
@@ -86,13 +106,17 @@ SINK_REASONS = {
 def describe(ending: Ending) -> str:
     """One phrase for how a worker ended."""
     if ending.left_running:
-        return "it returned, but a process that it started still ran and could hold its streams; wait for it"
+        return (
+            "it returned, but a process that it started still ran and could hold its streams; wait for it, "
+            "or give it another stdout"
+        )
     if ending.how in (How.STOPPED, How.TIMED_OUT):
         return ending.reason or ending.how.value
     if ending.error is not None:
         return f"{ending.error.type}: {ending.error.message}"
     if ending.exit_code is not None and ending.exit_code < 0:
-        return f"killed by signal {-ending.exit_code}"
+        return f"killed by signal {-ending.exit_code}{_SIGNALS.get(-ending.exit_code, '')}"
     if ending.how is How.SILENT:
-        return f"ended without a result, exit code {ending.exit_code}"
+        advice = f"; {_LET_IT_RETURN}" if ending.exit_code is not None else ""  # None: nobody knows how it left
+        return f"ended without a result, exit code {ending.exit_code}{advice}"
     return f"exit code {ending.exit_code}" if ending.how is How.RAISED else ending.how.value

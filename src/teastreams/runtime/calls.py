@@ -107,6 +107,10 @@ def _shared_memory(size_bytes: int) -> mmap.mmap:
     return mmap.mmap(-1, size_bytes)
 
 
+# What `signal` wraps around it makes an Enum of each of 64 signals: ten times the cost of the call.
+_sigmask: Callable[..., Any] = getattr(signal.pthread_sigmask, "__wrapped__", signal.pthread_sigmask)
+
+
 def _no_core_file() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -164,13 +168,14 @@ class Calls:
     kill: Callable[[int, int], None] = os.kill
     killpg: Callable[[int, int], None] = os.killpg
     setpgid: Callable[[int, int], None] = os.setpgid
+    getpgid: Callable[[int], int] = os.getpgid
     geteuid: Callable[[], int] = os.geteuid
     getpid: Callable[[], int] = os.getpid
     set_handler: Callable[..., Any] = signal.signal
     get_handler: Callable[..., Any] = signal.getsignal
     raise_signal: Callable[[int], None] = signal.raise_signal
     set_wakeup_fd: Callable[..., int] = signal.set_wakeup_fd
-    sigmask: Callable[..., Any] = signal.pthread_sigmask
+    sigmask: Callable[..., Any] = _sigmask
     getrlimit: Callable[[int], tuple[int, int]] = resource.getrlimit
     set_core_limit: Callable[[], None] = _no_core_file
     urandom: Callable[[int], bytes] = os.urandom

@@ -32,9 +32,12 @@ class Ledger:
     def __init__(self) -> None:
         self.guard = threading.RLock()
         self.open: set[Fd] = set()
+        self.depth = 0
+        """Of how many nodes inside of each other this process is one: 0 in a caller's process."""
 
     def close_all_but(self, keep: Iterable[Fd]) -> None:
         """Close every descriptor of ours except `keep`: what a child does first."""
+        self.depth += 1
         self.guard = threading.RLock()
         kept = set(keep)
         for fd in [fd for fd in self.open if fd not in kept]:

@@ -12,9 +12,9 @@ import errno
 import multiprocessing
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import popen_fork
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
 from teastreams.errors import LimitError
 from teastreams.runtime import calls
@@ -97,7 +97,7 @@ def start(name: str, target: Callable[[], None], parent_sentinel: int) -> Worker
     machine has no room for another process, after three patient tries.
     """
     for wait_seconds in (*RETRY_SECONDS, None):
-        process = WorkerProcess(target=target, name=name)
+        process = WorkerProcess(target=target, name=name, daemon=False)
         process.parent_sentinel = parent_sentinel
         try:
             return _start(process)
@@ -113,11 +113,26 @@ def start(name: str, target: Callable[[], None], parent_sentinel: int) -> Worker
 def _start(process: WorkerProcess) -> WorkerProcess:
     _flush_standard_streams()
     with signals_blocked():
-        with ledger.guard:
+        with ledger.guard, _children_allowed():
             process.start()
         with suppress(OSError):  # the child does the same; whoever is first wins
             calls.table.setpgid(process.pid, process.pid)
     return process
+
+
+@contextmanager
+def _children_allowed() -> Iterator[None]:
+    """Inside a daemon of multiprocessing (a worker of a Pool) children are forbidden, because they would outlive it.
+
+    Ours cannot: their lifelines end them with it.
+    """
+    config: Any = getattr(multiprocessing.current_process(), "_config", {})
+    daemon = config.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if daemon is not None:
+            config["daemon"] = daemon
 
 
 def _flush_standard_streams() -> None:

@@ -3,14 +3,20 @@
 Watchers are callbacks by descriptor; deadlines are absolute monotonic times by key, of which only the earliest counts.
 While `peek_seconds` is set (no kernel notice of exits on this machine) the wait is cut short and `on_peek` is
 called. No threads, no other sleeping anywhere in the supervisor.
+
+A handler of the host may raise (a time limit by SIGALRM does): it runs while we wait, never in the middle of a
+callback, which would leave half a step behind.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Hashable, Optional
+import signal
+from contextlib import contextmanager
+from typing import Any, Callable, Hashable, Iterator, Optional
 
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd
+from teastreams.runtime.masking import signals_blocked
 
 Ready = Callable[[int], None]
 
@@ -23,6 +29,7 @@ class Loop:
         self._watchers: dict[int, Ready] = {}
         self._masks: dict[int, int] = {}
         self._deadlines: dict[Hashable, tuple[float, Callable[[], None]]] = {}
+        self._mask: Any = []
         self.peek_seconds: Optional[float] = None
         self.on_peek: Callable[[], None] = lambda: None
 
@@ -50,13 +57,24 @@ class Loop:
 
     def wait(self) -> None:
         """Wait once, then call back whatever is ready and whatever is due."""
-        for number, events in self._set.poll(self.timeout_seconds()):
-            ready = self._watchers.get(number)  # an earlier callback of this round may have closed it
-            if ready is not None:
-                ready(events)
-        if self.peek_seconds is not None:
-            self.on_peek()
-        self._call_due()
+        found = self._set.poll(self.timeout_seconds())
+        with signals_blocked() as self._mask:
+            for number, events in found:
+                ready = self._watchers.get(number)  # an earlier callback of this round may have closed it
+                if ready is not None:
+                    ready(events)
+            if self.peek_seconds is not None:
+                self.on_peek()
+            self._call_due()
+
+    @contextmanager
+    def unmasked(self) -> Iterator[None]:
+        """In a callback: code of the host runs inside, with the host's mask."""
+        ours = calls.table.sigmask(signal.SIG_SETMASK, self._mask)
+        try:
+            yield
+        finally:
+            calls.table.sigmask(signal.SIG_SETMASK, ours)
 
     def interests(self) -> list[tuple[int, int]]:
         """What `wait` would wait for, as (descriptor, mask): for an event loop of the host that waits in its place."""

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Any, Iterator
 
 from teastreams.runtime import calls
 
+_ALL = frozenset(map(int, signal.valid_signals()))
+
 
 @contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Block every signal of this thread, and put back the mask that was there.
+def signals_blocked() -> Iterator[Any]:
+    """Block every signal of this thread, and put back the mask that was there, which is handed in.
 
     The old mask is asked for first: a handler that was already due runs, and may raise, as soon as the new one is set,
     and the answer of that call is lost then.
     """
     old = calls.table.sigmask(signal.SIG_BLOCK, [])
     try:
-        calls.table.sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        yield
+        calls.table.sigmask(signal.SIG_BLOCK, _ALL)
+        yield old
     finally:
         calls.table.sigmask(signal.SIG_SETMASK, old)

@@ -19,7 +19,7 @@ from teastreams.core.plan import SectionPlan
 from teastreams.errors import LimitError, Problem, WorkflowError
 from teastreams.runtime import calls
 from teastreams.runtime.channels import validate_platform
-from teastreams.runtime.fds import LOWEST
+from teastreams.runtime.fds import LOWEST, ledger
 
 PAGE_BYTES = 4096
 LARGEST_PIPE_BYTES = 1 << 20
@@ -29,6 +29,11 @@ SPARE_DESCRIPTORS = 24
 """Signals, the ends of the worker being forked, and a little for the caller."""
 
 
+MAX_DEPTH = 10
+"""So many runs may stand inside of each other, each in a node of the one before: a node that runs its own workflow ends
+here and not with the machine."""
+
+
 class ForkWithThreads(RuntimeWarning):
     """The process has other threads while it forks: a lock that one of them holds stays locked in the nodes."""
 
@@ -36,6 +41,7 @@ class ForkWithThreads(RuntimeWarning):
 def preflight(plan: SectionPlan, max_at_once: Optional[int], on_threads: str) -> None:
     """Raise `PlatformError`, `LimitError` or `WorkflowError` when this plan cannot run here and now."""
     validate_platform()
+    _look_at_depth()
     _look_at_threads(on_threads)
     workers = len(plan.workers) if max_at_once is None else min(max_at_once, len(plan.workers))
     need = workers * NODE_DESCRIPTORS + 2 * len(plan.pipes) + SPARE_DESCRIPTORS
@@ -62,6 +68,16 @@ def pipe_bytes(plan: SectionPlan, settings: StreamSettings) -> Optional[int]:
     while size > DEFAULT_BUFFER_BYTES and quota and size * max(1, len(plan.pipes)) > quota // 2:
         size //= 2
     return size
+
+
+def _look_at_depth() -> None:
+    if ledger.depth >= MAX_DEPTH:
+        raise LimitError(
+            "this run stands too deep inside of others, each in a node of the one before; a node that runs its own "
+            "workflow never ends: let it run another one, or none",
+            ledger.depth + 1,
+            MAX_DEPTH,
+        )
 
 
 def _look_at_threads(on_threads: str) -> None:

@@ -89,7 +89,14 @@ def classify(error: Optional[BaseException], broken: frozenset[int]) -> Report:
     """The kind of end: returned, raised, stopped by EPIPE, or stopped by a failure upstream."""
     if error is None:
         return Report(How.RETURNED, broken=broken)
-    if isinstance(error, SystemExit):
+    try:
+        return _classified(error, broken)
+    except BaseException:  # it resists being looked at: whatever it pretends, the node ended by an error
+        return Report(How.RAISED, exit_code=1, error=error_text(error), broken=broken)
+
+
+def _classified(error: BaseException, broken: frozenset[int]) -> Report:
+    if issubclass(type(error), SystemExit):  # isinstance would believe what its `__class__` says
         return _left_by_exit(error, broken)
     if _comes_from_upstream(error):
         return Report(How.UPSTREAM, exit_code=1, error=error_text(error), broken=broken)
@@ -99,9 +106,10 @@ def classify(error: Optional[BaseException], broken: frozenset[int]) -> Report:
     return Report(How.RAISED, exit_code=1, error=error_text(error), broken=broken, phase=phase)
 
 
-def _left_by_exit(error: SystemExit, broken: frozenset[int]) -> Report:
+def _left_by_exit(error: BaseException, broken: frozenset[int]) -> Report:
     """sys.exit() and sys.exit(0) return; a number is an exit code without an error; a text is an error."""
-    code = 0 if error.code is None else error.code
+    code = getattr(error, "code")  # noqa: B009 - a SystemExit has one
+    code = 0 if code is None else code
     if isinstance(code, int):
         seen = code & 0xFF  # the system keeps no more of it
         return Report(How.RAISED if seen else How.RETURNED, exit_code=seen, broken=broken)
@@ -120,26 +128,39 @@ def _comes_from_upstream(error: BaseException) -> bool:
 
 
 def error_text(error: BaseException) -> ErrorText:
-    """An exception as text, with the traceback from the user's first frame on."""
-    if isinstance(error, BranchFailed):
-        inner = error.error
+    """An exception as text, with the traceback from the user's first frame on; whatever it does when it is asked."""
+    if issubclass(type(error), BranchFailed):
+        inner: NodeError = vars(error)["error"]
         names = inner.error_type_names
         return ErrorText(inner.error_type, inner.message, inner.traceback, inner.node, names, inner.phase)
     message = masked(_safe_text(error))[:MESSAGE_LIMIT]
-    return ErrorText(type(error).__name__, message, _traceback(error), names=error_type_names(type(error)))
+    return ErrorText(_type_name(error), message, _traceback(error), names=_type_names(error))
 
 
 def _safe_text(error: BaseException) -> str:
     try:
-        return str(error)
-    except Exception:
-        return f"its message cannot be shown: {type(error).__name__}.__str__ raised"
+        return "".join(str(error))  # a text of a class of the node's own would do what that class says
+    except BaseException:
+        return f"its message cannot be shown: {_type_name(error)}.__str__ raised"
+
+
+def _type_name(error: BaseException) -> str:
+    """The name of its class, which the class of the class cannot hide."""
+    name: str = vars(type)["__name__"].__get__(type(error))
+    return name
+
+
+def _type_names(error: BaseException) -> tuple[str, ...]:
+    try:
+        return tuple("".join(name) for name in error_type_names(type(error)))
+    except BaseException:
+        return (_type_name(error),)
 
 
 def _traceback(error: BaseException) -> str:
     try:
         lines = traceback.format_exception(type(error), error, _first_user_frame(error))
-    except Exception:
+    except BaseException:
         return ""
     text = masked("".join(lines))
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT // 2] + "\n...\n" + text[-TEXT_LIMIT // 2 :]

@@ -2,16 +2,21 @@
 
 A program that a node started and did not wait for may still be writing to the node's stream: killing it with the group
 would cut the stream and look like success. So a worker with an output channel waits for its children, for a while. Only
-the worker itself can know them; once it has exited they belong to nobody.
+the worker itself can know them; once it has exited they belong to nobody. Those that it cannot know, because its child
+that started them has ended (`subprocess.run("work &", shell=True)`), show by the stream that still has a writer: Linux
+lets us look, elsewhere they are killed with the group unseen.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from multiprocessing import resource_tracker
-from typing import Any, Optional
+from typing import Any, Collection, Optional
 
 from teastreams.runtime import calls
+from teastreams.runtime.fds import Fd, adopt, open_numbers
+from teastreams.runtime.node.stdio import give_up, has_ended
 
 LOOK_SECONDS = 0.005
 
@@ -26,6 +31,50 @@ def wait_for_children(limit_seconds: float) -> bool:
         # There is no portable wait for "any child, at most so long" without a handler in the node's process.
         calls.table.sleep(LOOK_SECONDS)
     return True
+
+
+def wait_for_writers(fds: Collection[int], limit_seconds: float) -> bool:
+    """True as soon as nobody else can write these streams, which this process gives up for that."""
+    if calls.portable():
+        return True
+    deadline = calls.table.monotonic() + limit_seconds
+    return all(_is_over(fd, deadline) for fd in fds)
+
+
+def _is_over(fd: int, deadline: float) -> bool:
+    try:
+        with _read_end(fd) as witness:
+            _give_up_copies(witness)
+            while not has_ended(witness.number):
+                if calls.table.monotonic() >= deadline:
+                    return False
+                calls.table.sleep(LOOK_SECONDS)
+    except OSError:  # the node closed it, or left no descriptor to look with
+        return True
+    return True
+
+
+def _read_end(fd: int) -> Fd:
+    """Linux opens the other end of a pipe anew. It hangs up when the last writer goes."""
+    return adopt(calls.table.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "writers")
+
+
+def _give_up_copies(witness: Fd) -> None:
+    """Whatever number this process has for the same pipe leads nowhere from now on."""
+    pipe = calls.table.fstat(witness.number)
+    if not stat.S_ISFIFO(pipe.st_mode):
+        raise OSError("no pipe")
+    for number in open_numbers():
+        if number != witness.number and _is_same(number, pipe):
+            give_up(number, os.O_WRONLY)
+
+
+def _is_same(number: int, pipe: os.stat_result) -> bool:
+    try:
+        other = calls.table.fstat(number)
+    except OSError:  # it was open only while we looked
+        return False
+    return (other.st_dev, other.st_ino) == (pipe.st_dev, pipe.st_ino)
 
 
 def _child_runs() -> bool:

@@ -32,7 +32,7 @@ from teastreams.runtime.node import stdio
 from teastreams.runtime.node.branch import dump_figures
 from teastreams.runtime.node.control import Control
 from teastreams.runtime.node.ending import Report, classify, error_text
-from teastreams.runtime.node.leftover import wait_for_children
+from teastreams.runtime.node.leftover import wait_for_children, wait_for_writers
 from teastreams.runtime.node.pickles import Parcel, Unsendable, dump_update
 from teastreams.runtime.node.tracked import TrackedState
 from teastreams.runtime.secrecy import forget_environment
@@ -44,7 +44,8 @@ class Seat:
     """What a worker is given at its fork: its descriptors, its gauge and its limits.
 
     `wires` maps 0, 1, 2 to pipe ends of channels, `logs` 1 and 2 to the pipes that carry output which is no stream.
-    `keep` holds further descriptors it owns (a fan-out worker's ends), `producer` names who writes its stdin.
+    `keep` holds further descriptors it owns (a fan-out worker's ends), `producer` names who writes its stdin. Those
+    outputs that are `lent` are the caller's, and may have other writers.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Seat:
     drain_seconds: float = 5.0
     counts_records: bool = False
     result_limit_bytes: int = DEFAULT_RESULT_BYTES
+    lent: frozenset[int] = frozenset()
 
     def own(self) -> tuple[Fd, ...]:
         """Every descriptor this worker keeps; it closes all others of ours."""
@@ -73,6 +75,7 @@ class Streams:
     stdin: Optional[stdio.InputPipe]
     pipes: dict[int, stdio.OutputPipe]
     outputs: dict[int, io.TextIOWrapper]
+    buffers: tuple[Any, ...]  # held, because a node may detach them from their text
     old: list[Any]
 
 
@@ -133,7 +136,7 @@ def run_node(
 ) -> None:
     """Everything one node's worker does; never returns."""
     line = Line(seat.result)
-    code = 1
+    code, phase = 1, "start"
     try:
         enter(seat)
         state = TrackedState(entry, reducers)
@@ -142,9 +145,10 @@ def run_node(
         calls.table.sigmask(signal.SIG_SETMASK, [])
         line.send(Kind.READY)
         control.wait_go()
+        phase = "result"
         code = _perform(seat, body, state, control, streams, line)
     except BaseException as error:  # nothing of ours may unwind into the caller's stack
-        line.report(Report(How.RAISED, exit_code=1, error=error_text(error), phase="start"))
+        line.report(Report(How.RAISED, exit_code=1, error=error_text(error), phase=phase))
     finally:
         calls.table.exit(code)
 
@@ -190,7 +194,8 @@ def _streams(seat: Seat, control: Control, line: Line) -> Streams:
         )
         for fd, pipe in pipes.items()
     }
-    return Streams(stdin, pipes, outputs, stdio.install(reader, outputs[1], outputs[2]))
+    buffers = tuple(text.buffer for text in outputs.values())
+    return Streams(stdin, pipes, outputs, buffers, stdio.install(reader, outputs[1], outputs[2]))
 
 
 def _output(fd: int, seat: Seat, closed: Callable[[int], None]) -> stdio.OutputPipe:
@@ -223,8 +228,8 @@ def _perform(
     report = classify(error, broken).having(left_early=left_early, told=control.told, held=control.held)
     if report.how is How.RETURNED:
         report = _send_update(seat, value, state, report, line)
-    if seat.wires.keys() & {1, 2} and report.how is How.RETURNED:
-        report = report.having(left_running=not wait_for_children(seat.drain_seconds))
+    if report.how is How.RETURNED:
+        report = report.having(left_running=_leaves_writers(seat, broken))
     figures = dump_figures(body)
     if figures:
         line.send(Kind.FIGURES, figures)
@@ -232,17 +237,38 @@ def _perform(
     return report.exit_code
 
 
+def _leaves_writers(seat: Seat, broken: frozenset[int]) -> bool:
+    """Will something that it started write to a channel of this node after its end, and be cut off?"""
+    outputs = seat.wires.keys() & {1, 2}
+    own = outputs - seat.lent - broken
+    return bool(outputs) and not (wait_for_children(seat.drain_seconds) and wait_for_writers(own, seat.drain_seconds))
+
+
 def _flush(streams: Streams, error: Optional[BaseException]) -> Optional[BaseException]:
     """Flush what the node left in its buffers; an error of the node itself is not covered by one of the flush."""
-    for stream in (sys.stdout, sys.stderr, *streams.outputs.values()):
+    theirs = (getattr(sys, name, None) for name in ("stdout", "stderr"))
+    for stream in (*theirs, *streams.outputs.values(), *streams.buffers):
         try:
-            if stream is not None and not stream.closed:
+            if stream is not None and not _is_over(stream):
                 stream.flush()
-        except Exception as raised:
+        except BaseException as raised:
             # A reader that left with the last bytes unread does not undo what the node returned.
             if error is None and not stdio.is_broken_pipe(raised):
-                error = raised
+                error = raised if isinstance(raised, Exception) else _cut_off(raised)
     return error
+
+
+def _is_over(stream: Any) -> bool:
+    """Closed, or without its buffer: whoever detached that has it."""
+    try:
+        return bool(stream.closed)
+    except ValueError:
+        return True
+
+
+def _cut_off(raised: BaseException) -> Exception:
+    """A `sys.exit` in a handler of the node, or in a stream of its own: bytes are missing, so it is no return."""
+    return RuntimeError(f"the flush of its streams was cut off by {type(raised).__name__}: {raised}")
 
 
 def _send_update(seat: Seat, value: Any, state: TrackedState, report: Report, line: Line) -> Report:

@@ -80,7 +80,7 @@ class Accounts:
         if child.report.how is How.RETURNED and child.update is not None:
             try:
                 self._load(child, child.update)
-            except (Exception, SystemExit):  # loading runs what the node's objects say, and they may say exit
+            except BaseException:  # loading runs what the node's objects say, and they may say exit
                 return self._bad_update(child, order, current_error_text())
         return child.report.ending(order, child.exit_code)
 

@@ -157,6 +157,9 @@ class Child:
         for each in (number, signal.SIGCONT):
             with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM of a group of zombies
                 calls.table.killpg(self.pid, each)
+            with suppress(ProcessLookupError, PermissionError):
+                if calls.table.getpgid(self.pid) != self.pid:  # the node took itself out of its group
+                    calls.table.kill(self.pid, each)
 
     def hear_witnesses(self) -> None:
         """It has exited: see which of its outputs have no reader, then let the others come to their ends."""

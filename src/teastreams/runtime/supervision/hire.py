@@ -71,10 +71,10 @@ class Hire:
         child.limit_result(self._order.result_limit_bytes)
         logs = {} if worker.fanout_of else self._logs(worker, child, pipes)
         ends = self._take_ends(worker, pipes)
+        outputs = [wire for wire in worker.wires if wire.fd]
+        child.lent = frozenset(wire.fd for wire in outputs if self._is_lent(wire.channel))
         if child.program:
-            outputs = [wire for wire in worker.wires if wire.fd]
             child.witnesses = {wire.fd: pipes.ours(copy_of(ends[wire.pipe, "w"])) for wire in outputs}
-            child.lent = frozenset(wire.fd for wire in outputs if self._is_lent(wire.channel))
         return child, Seat(
             name=name,
             result=result_end,
@@ -88,6 +88,7 @@ class Hire:
             drain_seconds=self._order.settings.drain_seconds,
             counts_records=self._order.progress_seconds is not None,
             result_limit_bytes=self._order.result_limit_bytes,
+            lent=child.lent,
         )
 
     def _logs(self, worker: Worker, child: Child, pipes: _Pipes) -> dict[int, Fd]:

@@ -113,7 +113,7 @@ class Feed:
         gathered = bytearray()
         until = calls.table.monotonic() + TURN_SECONDS
         try:
-            with self._hands_off():
+            with self._loop.unmasked(), self._hands_off():
                 while not gathered or (len(gathered) < PIECE_BYTES and calls.table.monotonic() < until):
                     gathered += next(self._pieces)
                     if self._notice:

@@ -29,12 +29,14 @@ from teastreams.core.events import (
 from teastreams.core.frames import Kind, Payload
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import WELL, Judge
+from teastreams.core.plan import Worker
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.pump import SinkReport
 from teastreams.runtime.fanout.tee import load_sink
 from teastreams.runtime.gauges import Gauges
 from teastreams.runtime.interrupts import Interrupts
 from teastreams.runtime.loop import Loop
+from teastreams.runtime.masking import signals_blocked
 from teastreams.runtime.supervision.accounts import Accounts
 from teastreams.runtime.supervision.child import Child, parse_report
 from teastreams.runtime.supervision.departures import Departures
@@ -109,14 +111,17 @@ class Supervisor:
     def _start_some(self) -> None:
         """Start what may start: the whole section at once, a batch as far as `max_at_once` allows."""
         while self._waiting and self._has_room():
-            worker = self._waiting.popleft()
-            child = self._hire.start(worker, self.children)
-            child.watch(partial(self._on_frame, child), partial(self._on_drained, child))
-            self._departures.watch(child)
-            if worker.fanout_of is None:
-                self._events.append(NodeStarted(worker.name, child.pid))
+            with signals_blocked():  # a handler that raised here would leave a child that nobody watches
+                self._start_one(self._waiting.popleft())
         if not self._waiting:
             self._attach_caller()
+
+    def _start_one(self, worker: Worker) -> None:
+        child = self._hire.start(worker, self.children)
+        child.watch(partial(self._on_frame, child), partial(self._on_drained, child))
+        self._departures.watch(child)
+        if worker.fanout_of is None:
+            self._events.append(NodeStarted(worker.name, child.pid))
 
     def _attach_caller(self) -> None:
         """Everybody has been forked: what is left of the pipes is the caller's."""
@@ -360,10 +365,11 @@ class Supervisor:
         self._accounts.close()
 
     def _end_at_once(self) -> None:
-        try:
-            self._end_now()
-        finally:
-            self.interrupts.release()
+        with signals_blocked():
+            try:
+                self._end_now()
+            finally:
+                self.interrupts.release()
 
     def _drain_events(self) -> Iterator[RunEvent]:
         self._collect_output()

@@ -1,0 +1,1 @@
+"""Nodes that misbehave, by name: what each does, and how a run with it has to end."""

@@ -1,0 +1,86 @@
+"""Attempts in processes of their own, forked one after another from a warm interpreter.
+
+An attempt is a function of a folder. The process that runs it, the *host*, has its stderr in a file of that folder and
+writes there what it has to tell. This process looks from outside: did it end in time, did it print anything, is any
+process of it left alive? A host that hangs is asked for the stacks of all its processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional
+
+import harness
+
+PATIENCE_SECONDS = 20.0
+
+
+def attempt(
+    host: Callable[[], Any], folder: Path, *, escapes: bool = False, prints: bool = False
+) -> tuple[list[str], Optional[Any]]:
+    """Run `host` in a forked process; returns what was wrong as seen from outside, and what it returned, as JSON.
+
+    What `escapes` on purpose is ended here without a word; a host that `prints` may write to its stderr.
+    """
+    pid = os.fork()
+    if pid == 0:
+        _be_host(host, folder)
+    found = [*_wait(pid), *_survivors(escapes)]
+    printed = (folder / "stderr").read_text(errors="replace")
+    told = (folder / "told").read_text()
+    if printed and not (prints and told):
+        found.append(f"the host printed: {printed[-3000:]}")
+    return (found, json.loads(told)) if told else ([*found, "the host left no record"], None)
+
+
+def _be_host(host: Callable[[], Any], folder: Path) -> None:
+    try:
+        number = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(number, 2)
+        os.close(number)
+        told = os.open(folder / "told", os.O_WRONLY | os.O_CREAT, 0o600)
+        value = host()
+        os.write(told, json.dumps(value).encode())
+    except BaseException:
+        with suppress(OSError):
+            os.write(2, traceback.format_exc().encode(errors="replace"))
+    finally:
+        os._exit(0)
+
+
+def _wait(pid: int) -> Iterator[str]:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() > deadline:
+            for each in tagged():
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGCONT)
+                    os.kill(each, signal.SIGABRT)
+            os.waitpid(pid, 0)
+            yield "it hung; its stacks are in what it printed"
+            return
+        time.sleep(0.002)
+
+
+def tagged() -> list[int]:
+    """Every other process with our tag."""
+    return [pid for pid in harness.tagged(os.environ[harness.TAG]) if pid != os.getpid()]
+
+
+def _survivors(escapes: bool) -> Iterator[str]:
+    deadline = time.monotonic() + (0 if escapes else 1.0)
+    left = tagged()
+    while left and time.monotonic() < deadline:
+        time.sleep(0.005)
+        left = tagged()
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if left and not escapes:
+        yield f"processes {left} outlived the host"

@@ -10,10 +10,12 @@ callback, which would leave half a step behind.
 
 from __future__ import annotations
 
+import errno
 import signal
 from contextlib import contextmanager
 from typing import Any, Callable, Hashable, Iterator, Optional
 
+from teastreams.errors import LimitError
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.masking import signals_blocked
@@ -57,7 +59,7 @@ class Loop:
 
     def wait(self) -> None:
         """Wait once, then call back whatever is ready and whatever is due."""
-        found = self._set.poll(self.timeout_seconds())
+        found = self._found()
         with signals_blocked() as self._mask:
             for number, events in found:
                 ready = self._watchers.get(number)  # an earlier callback of this round may have closed it
@@ -66,6 +68,17 @@ class Loop:
             if self.peek_seconds is not None:
                 self.on_peek()
             self._call_due()
+
+    def _found(self) -> list[tuple[int, int]]:
+        try:
+            return self._set.poll(self.timeout_seconds())
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+            raise LimitError(
+                f"the system has no memory left to wait for {len(self._watchers)} descriptors; "
+                "free memory, or run fewer nodes at once"
+            ) from error
 
     @contextmanager
     def unmasked(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ from teastreams.core.frames import Kind, Payload
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import WELL, Judge
 from teastreams.runtime import calls
-from teastreams.runtime.fanout.pump import SinkReport
+from teastreams.runtime.fanout.reports import SinkReport
 from teastreams.runtime.fanout.tee import load_sink
 from teastreams.runtime.gauges import Gauges
 from teastreams.runtime.interrupts import Interrupts

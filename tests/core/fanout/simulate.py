@@ -144,7 +144,7 @@ class World:
             if isinstance(owed, Staged):
                 assert owed.length == len(self.staging[index]), self.story(f"{index} has another count in its pipe")
                 if not self.calm and self.chance.random() < self.faults.read_back_chance:
-                    self.read_back(index)
+                    self.read_back(index, owed.fetch)
                     continue
                 pipe = self.staging[index]
                 owed = bytes(pipe)
@@ -194,8 +194,8 @@ class World:
 
     # -- rounds ---------------------------------------------------------------------------------------------
 
-    def read_back(self, index: int) -> None:
-        data = bytes(self.staging[index][: self.chance.randint(1, len(self.staging[index]))])
+    def read_back(self, index: int, most: int) -> None:
+        data = bytes(self.staging[index][: self.chance.randint(1, most)])
         del self.staging[index][: len(data)]
         self.note(f"{index} reads {len(data)} back from its private pipe")
         self.fanout.unstaged(index, data)
@@ -287,7 +287,8 @@ class World:
                 limit += plan.terms[index].limit_bytes if fanout.spill_errors else 0  # the log as it is, and memory
                 assert lag <= limit, self.story(f"{index} lags by {lag}, more than memory and log may hold")
         shared = max((terms.limit_bytes for terms in plan.terms if terms.overflow not in DROPPING), default=0)
-        own = sum(terms.limit_bytes for terms in plan.terms if terms.overflow in (*DROPPING, "spill"))
+        has_own = OVERFLOWS if self.faults.read_back_chance else (*DROPPING, "spill")
+        own = sum(terms.limit_bytes for terms in plan.terms if terms.overflow in has_own)
         bound = shared + own + plan.read_bytes
         disk = max(plan.spill_limit, shared)
         assert len(self.disk) <= disk, self.story(f"{len(self.disk)} bytes on disk, {disk} allowed")

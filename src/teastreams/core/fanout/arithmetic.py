@@ -244,7 +244,7 @@ class Fanout:
         if consumer.fetched:
             return consumer.fetched
         if consumer.staged:
-            return Staged(consumer.staged)
+            return Staged(consumer.staged, min(consumer.staged, FETCH_BYTES, consumer.limit))
         position = consumer.position
         if position >= self._window.end:
             return None
@@ -337,6 +337,8 @@ class Fanout:
 
     def _switch_log(self) -> None:
         """On when somebody lags beyond its memory, off when all are well inside: half the limit, or it would flap."""
+        if self._log is _Log.OFF and not self._window:  # nobody needs anything from memory, let alone from a disk
+            return
         spillers = self._spillers()
         if self._log is _Log.OFF:
             if any(self.head - each.next > each.limit for each in spillers):
@@ -358,6 +360,8 @@ class Fanout:
         return max(alone, min(self._log_end, self.head - consumer.limit))
 
     def _forget(self) -> None:
+        if not self._window:  # rounds through private pipes leave nothing to look for
+            return
         lowest = min([self._needed(each) for each in self._live.values()], default=self.head)
         if lowest > self._window.start:
             self._window.release(lowest)

@@ -28,10 +28,11 @@ WORTH_BYTES = 32 * 1024
 class Staged:
     """To do: move up to `length` bytes from this consumer's private pipe into its pipe, then say `Fanout.wrote`.
 
-    Where that is impossible: read them from there, and give them to `Fanout.unstaged`.
+    Where that is impossible: read up to `fetch` of them from there, and give them to `Fanout.unstaged`.
     """
 
     length: int
+    fetch: int = field(default=0, compare=False)
 
     def __len__(self) -> int:
         return self.length

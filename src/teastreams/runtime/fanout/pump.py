@@ -273,7 +273,7 @@ class _Pump:
         return self._piece(index)
 
     def _read_back(self, index: int, owed: Staged) -> Optional[Buffer]:
-        data = self._staging.read_back(index, owed.length)
+        data = self._staging.read_back(index, owed.fetch)
         if not data:
             self._cut(index, "bytes of its staging pipe are gone")
             return None

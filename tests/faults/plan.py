@@ -2,8 +2,8 @@
 
     Fault("fan-out", "write", 3, "EPIPE")      the third write of the fan-out worker raises BrokenPipeError
 
-Children inherit the table by fork, so a plan needs no channel; a shared page says afterwards whether it fired, and how often
-each role made each call. A role is the name of a process of multiprocessing: that of its node, `fan-out`, or `supervisor`.
+Children inherit the table by fork, so a plan needs no channel; a shared page says afterwards whether it fired, and how
+often each role made each call. A role is the name of a process of multiprocessing: of its node, fan-out, supervisor.
 Faults are those a kernel may give: what cannot happen (EINTR, which Python answers itself since PEP 475; EAGAIN on a
 blocking descriptor, EIO on a pipe) is passed through and does not count as fired. A `close` that fails has closed.
 """
@@ -25,7 +25,7 @@ from teastreams.runtime import calls
 
 MOVING = ("read", "readv", "write", "pread", "pwrite")
 OPENING = ("pipe", "open", "fcntl", "pidfd_open", "temporary_file", "dup2")
-# What each action can befall. `fcntl` stands for copies of descriptors and the sizes of pipes, `open` for /dev/null and files.
+# What each action can befall. `fcntl` stands for copies of descriptors and sizes of pipes, `open` for any file.
 BEFALLS: dict[str, tuple[str, ...]] = {
     "EMFILE": OPENING,
     "ENFILE": ("pipe", "open", "pidfd_open", "temporary_file"),

@@ -1,7 +1,7 @@
-"""Sweeps: for a topology, a role and an action, the first call fails, then the second, until a run ends without a fault.
+"""Sweeps: for a topology, a role and an action the first call fails, then the second, until a run ends without a fault.
 
-Runs inside one warm interpreter (see `harness`), which forks a host for each attempt (`warm`). How many points there are is
-found out by running, so code that is written tomorrow is covered tomorrow. A dry run counts which calls a role makes at
+Runs inside one warm interpreter (see `harness`), which forks a host for each attempt (`warm`). How many points there
+are is found out by running, so code that is written tomorrow is covered tomorrow. A dry run counts which calls a role makes at
 all; then N is raised for each of them until nothing fires.
 """
 
@@ -84,7 +84,7 @@ def _with_readers(history: Any, readers: list[Reader]) -> Any:
 
 
 def _expected(fault: Optional[Fault], fatal: bool) -> dict[str, Any]:
-    if fault is None or not fatal or fault.role not in ("producer",):
+    if fault is None or not fatal or fault.role != "producer":
         return {"limit_seconds": LIMIT_SECONDS}
     return {"limit_seconds": LIMIT_SECONDS, "victim": fault.role}
 
@@ -107,7 +107,12 @@ def _run(app: ts.CompiledGraph) -> dict[str, Any]:
     try:
         app.run(echo_output=False)
     except ts.WorkflowFailed as failed:
-        return {"how": "failed", "cause": failed.primary.node, "message": str(failed), "keys": [str(k) for k in failed.result.state]}
+        return {
+            "how": "failed",
+            "cause": failed.primary.node,
+            "message": str(failed),
+            "keys": [str(k) for k in failed.result.state],
+        }
     except ts.LimitError as error:
         return {"how": "limit", "message": str(error)}
     except BaseException as error:

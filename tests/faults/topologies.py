@@ -7,7 +7,8 @@
     stderr      producer ══▶ consumer1, and its stderr ══▶ consumer2
     command     producer ══▶ an external program ══▶ consumer1
 
-Every byte of the stream depends on its place, so that loss, doubling and exchange all show. A consumer compares while it reads.
+Every byte of the stream depends on its place, so that loss, doubling and exchange all show. A consumer compares while
+it reads.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class Board:
 BOARD = Board()
 
 
-def consumer(index: int, before: Optional[Callable[[], None]] = None, after: Optional[Callable[[], None]] = None) -> Any:
+Deed = Optional[Callable[[], object]]
+
+
+def consumer(index: int, before: Deed = None, after: Deed = None) -> Any:
     """A node that reads everything, compares it, and notes what it saw."""
 
     def node(state: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +123,13 @@ def diamond() -> ts.CompiledGraph:
     g.add_node("producer", run=produce, streams={"stdout": "bytes"})
     for index in (1, 2):
         g.add_node(f"consumer{index}", run=consumer(index), streams={"stdin": "bytes"})
-    g.add_node("join", run=lambda parallel_results: {"sum": sum(each[f"read{n}"] for n, each in enumerate(parallel_results, 1))})
+    g.add_node("join", run=_sum)
     g.add_parallel_edge("producer", ["consumer1", "consumer2"], fan_in="join", stream_mode="broadcast")
     return g.set_entry_point("producer").set_finish_point("join").compile()
+
+
+def _sum(parallel_results: Any) -> dict[str, Any]:
+    return {"sum": sum(each[f"read{number}"] for number, each in enumerate(parallel_results, 1))}
 
 
 def spill() -> ts.CompiledGraph:

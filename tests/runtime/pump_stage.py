@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Callable, Iterator, Optional
 
 from teastreams.runtime import calls
-from teastreams.runtime.fanout.pump import PumpReport, Sink, SinkReport, pump
+from teastreams.runtime.fanout.pump import pump
+from teastreams.runtime.fanout.reports import PumpReport, Sink, SinkReport
 from teastreams.runtime.fds import Fd, make_pipe
 
 BLOCK = 65536

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import os
 import select
@@ -164,6 +165,56 @@ class TestProcesses:
         """).told
 
         assert told == {"status": 5}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="calls of Linux")
+class TestDuplicating:
+    def test_tee_copies_and_leaves_the_source_alone(self, ends: tuple[int, int]) -> None:
+        """The same bytes can be read from both pipes; no more than was asked for."""
+        read, write = os.pipe()
+        os.write(ends[1], b"abcdef")
+
+        assert calls.table.tee(ends[0], write, 4) == 4
+        assert (os.read(read, 100), os.read(ends[0], 100)) == (b"abcd", b"abcdef")
+        os.close(read)
+        os.close(write)
+
+    def test_an_empty_source_refuses_and_a_closed_one_is_at_its_end(self, ends: tuple[int, int]) -> None:
+        """EAGAIN although nobody made the pipes non-blocking; 0 is the end of file."""
+        read, write = os.pipe()
+        with pytest.raises(BlockingIOError):
+            calls.table.tee(ends[0], write, 4)
+        with pytest.raises(BlockingIOError):
+            calls.table.splice(ends[0], write, 4)
+        os.close(ends[1])
+        assert calls.table.tee(ends[0], write, 4) == 0
+        os.close(read)
+        os.close(write)
+
+    @pytest.mark.parametrize("has_splice", [True, False])
+    def test_splice_moves_into_a_pipe_and_into_a_file_at_its_place(
+        self, ends: tuple[int, int], has_splice: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also on Python 3.9, whose os has no splice."""
+        if not has_splice:
+            monkeypatch.delattr(os, "splice", raising=False)
+        read, write = os.pipe()
+        os.write(ends[1], b"abcdef")
+        assert calls.table.splice(ends[0], write, 2) == 2
+        assert os.read(read, 100) == b"ab"
+        file = calls.table.temporary_file()
+        assert calls.table.splice(ends[0], file, 100, 10) == 4
+        assert os.pread(file, 100, 0) == bytes(10) + b"cdef"
+        with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+            calls.table.splice(file, file, 1)
+        for fd in (read, write, file):
+            os.close(fd)
+
+    def test_a_library_without_the_call_is_a_kernel_that_refuses(self) -> None:
+        """Nobody has to know two ways of saying no."""
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSYS)) as refusal:
+            calls._from_libc("no_call_of_this_name")
+        assert refusal.value.errno == errno.ENOSYS
 
 
 class TestMemory:

@@ -235,6 +235,14 @@ class TestPipes:
         fits = len(plan.pipes) * size <= int(pages or 0) * PAGE_BYTES // 2
         assert fits or size == DEFAULT_BUFFER_BYTES or pages in (None, "0")
 
+    @pytest.mark.parametrize(("readers", "size"), [(15, LARGEST_PIPE_BYTES), (16, LARGEST_PIPE_BYTES // 2)])
+    def test_each_reader_of_a_broadcast_counts_twice(self, readers: int, size: int, quota: Any) -> None:
+        """Its own pipe, and the private one that the fan-out worker has for it."""
+        quota("16384")
+        names = [f"r{index}" for index in range(readers)]
+        members = [("p", NodeStreamsConfig(stdout="c")), *((name, NodeStreamsConfig(stdin="c")) for name in names)]
+        assert pipe_bytes(plan_section(members, SETTINGS), SETTINGS) == size
+
     def test_a_size_that_was_asked_for_is_the_wish(self, quota: Any) -> None:
         """Nobody looks at the quota then."""
         quota("not read")

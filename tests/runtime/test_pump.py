@@ -23,7 +23,8 @@ from pump_stage import (
 )
 
 from teastreams.runtime import calls
-from teastreams.runtime.fanout.pump import FIRST_ASK_BYTES, Sink, next_ask, pump
+from teastreams.runtime.fanout.pump import FIRST_ASK_BYTES, next_ask, pump
+from teastreams.runtime.fanout.reports import Sink
 from teastreams.runtime.fds import Fd, make_pipe
 
 MIB = 2**20

@@ -29,7 +29,7 @@ from pump_stage import (
 )
 
 from teastreams.runtime import calls
-from teastreams.runtime.fanout.pump import Instruction
+from teastreams.runtime.fanout.reports import Instruction
 from teastreams.runtime.fds import make_pipe
 
 TEN_MB = 10_000_000
@@ -95,7 +95,14 @@ def full_disk():
             gate.open()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        calls.table.pwrite = refuse
+        real_splice = calls.table.splice
+
+        def refuse_to_move(source: int, target: int, count: int, offset: Any = None) -> int:
+            if offset is None or offset < 1_000_000:
+                return real_splice(source, target, count, offset)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        calls.table.pwrite, calls.table.splice = refuse, refuse_to_move
 
     return refusing_disk(replace)
 

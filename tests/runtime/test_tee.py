@@ -15,7 +15,7 @@ from teastreams.core.endings import SinkEnd
 from teastreams.core.fanout.arithmetic import Fanout, Terms
 from teastreams.core.frames import Kind, frame
 from teastreams.runtime.fanout import tee
-from teastreams.runtime.fanout.pump import Instruction, SinkReport
+from teastreams.runtime.fanout.reports import Instruction, SinkReport
 from teastreams.runtime.gauges import Gauges
 
 REPORT = SinkReport("c", SinkEnd.OVERFLOWED, 1, 2, 3, 4, 5, "because")

@@ -8,6 +8,7 @@ It decides nothing and retries nothing: Python itself retries EINTR (PEP 475).
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
 import os
@@ -16,6 +17,7 @@ import signal
 import sys
 import time
 import warnings
+from functools import cache
 from typing import Any, Callable, Optional
 
 from teastreams.errors import UNIX_ONLY, PlatformError
@@ -110,6 +112,60 @@ def _shared_memory(size_bytes: int) -> mmap.mmap:
 # What `signal` wraps around it makes an Enum of each of 64 signals: ten times the cost of the call.
 _sigmask: Callable[..., Any] = getattr(signal.pthread_sigmask, "__wrapped__", signal.pthread_sigmask)
 
+# Not in fcntl or os of every Python that we run on; the numbers are Linux's own.
+SPLICE_F_NONBLOCK = 2
+Mover = Callable[[int, int, int], int]
+
+
+@cache
+def _from_libc(name: str) -> Any:
+    """A function of the C library that returns a count or -1; ENOSYS where there is none of that name.
+
+    Imported late: ctypes takes some milliseconds, and most processes never duplicate in the kernel.
+    """
+    import ctypes
+
+    try:
+        function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except (AttributeError, OSError) as error:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+    function.restype = ctypes.c_ssize_t
+    if name == "tee":
+        function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
+    else:
+        offset = ctypes.POINTER(ctypes.c_int64)
+        function.argtypes = [ctypes.c_int, offset, ctypes.c_int, offset, ctypes.c_size_t, ctypes.c_uint]
+    return function
+
+
+def _count(result: int) -> int:
+    if result < 0:
+        import ctypes
+
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _tee(source: int, target: int, count: int) -> int:
+    """Duplicate up to `count` bytes from the head of one pipe into another, without waiting; 0 at the end of file."""
+    return _count(_from_libc("tee")(source, target, count, SPLICE_F_NONBLOCK))
+
+
+def _splice_by_libc(source: int, target: int, count: int, offset: Optional[int] = None) -> int:
+    import ctypes
+
+    place = None if offset is None else ctypes.byref(ctypes.c_int64(offset))
+    return _count(_from_libc("splice")(source, None, target, place, count, SPLICE_F_NONBLOCK))
+
+
+def _splice(source: int, target: int, count: int, offset: Optional[int] = None) -> int:
+    """Move up to `count` bytes out of a pipe, without waiting, into another or into a file at `offset`."""
+    function: Any = getattr(os, "splice", None)  # since Python 3.10
+    if function is None:
+        return _splice_by_libc(source, target, count, offset)
+    return int(function(source, target, count, offset_dst=offset, flags=SPLICE_F_NONBLOCK))
+
 
 def _no_core_file() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -130,6 +186,8 @@ class Calls:
     write: Callable[[int, Any], int] = os.write
     pread: Callable[[int, int, int], bytes] = os.pread
     pwrite: Callable[[int, Any, int], int] = os.pwrite
+    tee: Mover = _tee
+    splice: Callable[..., int] = _splice
     ftruncate: Callable[[int, int], None] = os.ftruncate
     close: Callable[[int], None] = os.close
     dup2: Callable[..., int] = os.dup2

@@ -65,7 +65,8 @@ def pipe_bytes(plan: SectionPlan, settings: StreamSettings) -> Optional[int]:
     if forced is not None or not settings.buffer_grows:
         return forced or settings.buffer_size
     size, quota = LARGEST_PIPE_BYTES, pipe_quota_bytes()
-    while size > DEFAULT_BUFFER_BYTES and quota and size * max(1, len(plan.pipes)) > quota // 2:
+    staging = sum(len(channel.consumers) for channel in plan.channels.values() if channel.fanout)
+    while size > DEFAULT_BUFFER_BYTES and quota and size * max(1, len(plan.pipes) + staging) > quota // 2:
         size //= 2
     return size
 

@@ -1,5 +1,7 @@
 """Seeded schedules for the broadcast arithmetic: a fake source, fake pipes, a fake disk, and one checker.
 
+The same seed is played on both paths: by memory alone, and with rounds through private pipes (`staging`), whose own
+faults (calls that are refused, or do less than they were asked) come from dice of their own.
 Everything is derived from one seed; a failure shows the seed, all that was derived from it, and the last steps.
 A seed that ever failed stays in `seeds.txt`. As a program it tries many: `python tests/core/fanout/simulate.py 50000`.
 Two questions are kept apart: nothing wrong happened (after every step), and it ended (at the last).
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from teastreams.core.endings import SinkEnd
 from teastreams.core.fanout.arithmetic import Fanout, LogRead, Terms
+from teastreams.core.fanout.staging import Staged
 from teastreams.core.graph import OVERFLOWS
 
 SEEDS = Path(__file__).with_name("seeds.txt")
@@ -63,6 +66,25 @@ def stream_of(dice: random.Random, plan: Plan) -> bytes:
     return bytes(10 if dice.random() < cut else 33 + (place * 31 + place // 7) % 90 for place in range(plan.total))
 
 
+@dataclass(frozen=True)
+class Faults:
+    """How often rounds go through private pipes, and how often something about that goes wrong; all per call."""
+
+    round_chance: float = 0.0
+    short_chance: float = 0.0
+    refuse_chance: float = 0.0
+    read_back_chance: float = 0.0
+
+
+def faults_of(dice: random.Random) -> Faults:
+    return Faults(
+        round_chance=dice.choice((0.1, 0.5, 0.9, 1.0)),
+        short_chance=dice.choice((0.0, 0.0, 0.1, 0.5)),
+        refuse_chance=dice.choice((0.0, 0.0, 0.1)),
+        read_back_chance=dice.choice((0.0, 0.0, 0.1, 1.0)),
+    )
+
+
 @dataclass
 class World:
     """The fan-out under test with everything around it."""
@@ -77,9 +99,15 @@ class World:
     appended_once: int = 0
     read: int = 0
     calm: bool = False  # towards the end everybody reads and nothing fails: does it come to an end?
+    faults: Faults = Faults()
+    rounds: int = 0
+    by_pipes_alone: int = 0
+    straight: int = 0
 
     def __post_init__(self) -> None:
         count = len(self.plan.terms)
+        self.chance = random.Random(f"staging {self.seed}")
+        self.staging = [bytearray() for _ in range(count)]
         self.pipes = [bytearray() for _ in range(count)]
         self.received = [bytearray() for _ in range(count)]
         self.ends: dict[int, SinkEnd] = {}
@@ -112,11 +140,20 @@ class World:
             if isinstance(owed, LogRead):
                 self.fetch(index, owed)
                 continue
+            pipe = bytearray()
+            if isinstance(owed, Staged):
+                assert owed.length == len(self.staging[index]), self.story(f"{index} has another count in its pipe")
+                if not self.calm and self.chance.random() < self.faults.read_back_chance:
+                    self.read_back(index, owed.fetch)
+                    continue
+                pipe = self.staging[index]
+                owed = bytes(pipe)
             room = self.plan.pipes[index] - len(self.pipes[index])
             if owed is None or not room:
                 return
             count = self.dice.randint(1, min(room, len(owed)))
             self.pipes[index] += owed[:count]
+            del pipe[:count]
             self.note(f"{index} takes {count}")
             self.fanout.wrote(index, count)
 
@@ -132,8 +169,8 @@ class World:
         assert not missing, self.story(f"bytes {missing[:3]} were never on the disk, or are gone")
         self.fanout.fetched(index, bytes(self.disk[place] for place in range(todo.offset, todo.offset + length)))
 
-    def keep_log(self) -> None:
-        todo = self.fanout.to_append()
+    def keep_log(self, whole: bool = False) -> None:
+        todo = self.fanout.to_append(whole)
         while todo is not None:
             offset, data = todo
             if not self.calm and self.dice.random() < self.plan.append_error_chance:
@@ -141,7 +178,7 @@ class World:
                 self.fanout.append_failed("the disk is full")
             else:
                 self.append(offset, bytes(data))
-            todo = self.fanout.to_append()
+            todo = self.fanout.to_append(whole)
         floor = self.fanout.log_floor()
         for place in [place for place in self.disk if place < floor]:
             del self.disk[place]
@@ -155,10 +192,70 @@ class World:
         self.disk.update(zip(range(offset, offset + len(data)), data))
         self.fanout.appended(len(data))
 
+    # -- rounds ---------------------------------------------------------------------------------------------
+
+    def read_back(self, index: int, most: int) -> None:
+        data = bytes(self.staging[index][: self.chance.randint(1, most)])
+        del self.staging[index][: len(data)]
+        self.note(f"{index} reads {len(data)} back from its private pipe")
+        self.fanout.unstaged(index, data)
+
+    def some_of(self, count: int) -> int:
+        """How much of `count` bytes a call moves: all, less, or nothing because it is refused."""
+        if self.chance.random() < self.faults.refuse_chance:
+            return 0
+        return self.chance.randint(1, count) if self.chance.random() < self.faults.short_chance else count
+
+    def stage(self, want: int) -> bool:
+        """A round as the runtime makes it: `tee` to each member; with no one beside them, the last one's is moved."""
+        members = self.fanout.members()
+        assert not any(self.staging[index] for index in members), self.story("a member's pipe is not empty")
+        size = min(self.chance.randint(1, want), len(self.stream) - self.read)
+        if not members or not size:
+            return False
+        self.rounds += 1
+        alone = len(members) == len(self.fanout.live)
+        counts = {index: self.some_of(size) for index in (members[:-1] if alone else members)}
+        moved = self.some_of(size) if alone and all(count == size for count in counts.values()) else 0
+        if moved:
+            counts[members[-1]] = moved
+            self.by_pipes_alone += 1
+        for index, count in counts.items():
+            self.staging[index] += self.stream[self.read : self.read + count]
+        self.note(f"round of {size}: {counts}, {moved} left the source")
+        self.fanout.begin_round(size, counts)
+        if moved:
+            self.read += moved
+            self.fanout.passed(moved)
+        else:
+            self.log_round()
+        return True
+
+    def log_round(self) -> None:
+        """What is left of the round goes straight to the disk where that may be, as far as the disk plays along."""
+        fanout = self.fanout
+        if not fanout.past_memory():
+            return
+        self.keep_log(whole=True)
+        count = self.some_of(fanout.round_left)
+        if count and fanout.past_memory() and fanout.log_end == fanout.head:
+            data = self.stream[self.read : self.read + count]
+            self.note(f"log takes {count} at {fanout.head} from the source")
+            assert not self.disk or fanout.head == max(self.disk) + 1, self.story("a hole in the log")
+            self.disk.update(zip(range(fanout.head, fanout.head + count), data))
+            self.read += count
+            self.straight += 1
+            fanout.logged(count)
+
     def pull(self) -> None:
         want = self.fanout.demand()
         if not want or self.fanout.ended or (not self.calm and self.dice.random() < 0.2):
             return
+        if not self.fanout.round_left and self.chance.random() < self.faults.round_chance:
+            if self.stage(want):
+                want = self.fanout.round_left if self.calm else self.fanout.round_left // 2
+            if not want:
+                return
         data = self.stream[self.read : self.read + self.dice.randint(1, want)]
         self.read += len(data)
         self.note(f"source gives {len(data)}")
@@ -171,6 +268,7 @@ class World:
         for index, end in self.fanout.settled():
             assert index not in self.ends, self.story(f"{index} ends twice")
             self.ends[index] = end
+            self.staging[index].clear()
             self.note(f"{index} is {end.value}")
 
     # -- the checker ----------------------------------------------------------------------------------------
@@ -180,6 +278,8 @@ class World:
         for index in fanout.live:
             assert index not in self.ends, self.story(f"{index} lives after its end")
             lag = self.read - self.delivered(index)
+            if not fanout.round_left and plan.terms[index].overflow not in DROPPING:
+                assert fanout.lag_bytes(index) == lag, self.story(f"{index} shows a wrong lag")
             if plan.terms[index].overflow == "block":
                 assert lag <= plan.terms[index].limit_bytes, self.story(f"{index} is held back by {lag}")
             elif plan.terms[index].overflow == "spill":
@@ -187,7 +287,8 @@ class World:
                 limit += plan.terms[index].limit_bytes if fanout.spill_errors else 0  # the log as it is, and memory
                 assert lag <= limit, self.story(f"{index} lags by {lag}, more than memory and log may hold")
         shared = max((terms.limit_bytes for terms in plan.terms if terms.overflow not in DROPPING), default=0)
-        own = sum(terms.limit_bytes for terms in plan.terms if terms.overflow in (*DROPPING, "spill"))
+        has_own = OVERFLOWS if self.faults.read_back_chance else (*DROPPING, "spill")
+        own = sum(terms.limit_bytes for terms in plan.terms if terms.overflow in has_own)
         bound = shared + own + plan.read_bytes
         disk = max(plan.spill_limit, shared)
         assert len(self.disk) <= disk, self.story(f"{len(self.disk)} bytes on disk, {disk} allowed")
@@ -256,15 +357,17 @@ class World:
 
     def story(self, what: str) -> str:
         steps = "\n  ".join(self.trace)
-        return f"{what}\nseed {self.seed}\n{self.plan}\nread {self.read} of {len(self.stream)}\n  {steps}"
+        who = f"seed {self.seed}\n{self.plan}\n{self.faults}"
+        return f"{what}\n{who}\nread {self.read} of {len(self.stream)}\n  {steps}"
 
 
-def simulate(seed: int) -> World:
-    """Run one schedule to its end; AssertionError with the whole story when a law is broken."""
+def simulate(seed: int, staging: bool = False) -> World:
+    """Run one schedule to its end, by memory or by `staging`; AssertionError with the story when a law is broken."""
     dice = random.Random(seed)
     plan = plan_of(dice)
     fanout = Fanout(plan.terms, plan.spill_limit, plan.read_bytes)
-    world = World(seed, dice, plan, stream_of(dice, plan), fanout)
+    faults = faults_of(random.Random(f"faults {seed}")) if staging else Faults()
+    world = World(seed, dice, plan, stream_of(dice, plan), fanout, faults=faults)
     for _ in range(dice.choice((20, 100, 300))):
         world.round()
         if not fanout.live:
@@ -288,4 +391,5 @@ if __name__ == "__main__":
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     for seed in range(first, first + int(sys.argv[1])):
         simulate(seed)
-    sys.stdout.write(f"{sys.argv[1]} schedules from seed {first}: all well\n")
+        simulate(seed, staging=True)
+    sys.stdout.write(f"{sys.argv[1]} schedules from seed {first}, on both paths: all well\n")

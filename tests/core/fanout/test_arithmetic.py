@@ -454,16 +454,18 @@ class TestDiskThatRefuses:
 
 class TestSchedules:
     @pytest.mark.slow
+    @pytest.mark.parametrize("staging", [False, True], ids=["memory", "staging"])
     @pytest.mark.parametrize("first", range(0, 2000, 100))
-    def test_random_schedules_keep_every_law(self, first):
+    def test_random_schedules_keep_every_law(self, first, staging):
         """A hundred seeds: exactness, bounds, conservation, and an end for everybody."""
         for seed in range(first, first + 100):
-            simulate(seed)
+            simulate(seed, staging)
 
     def test_seeds_that_failed_once_pass(self):
         """None is ever forgotten."""
         for seed in known_seeds():
             simulate(seed)
+            simulate(seed, staging=True)
 
     def test_the_schedules_reach_every_corner(self):
         """Two hundred seeds see each kind of end, drops, spilling, and a disk that refuses."""
@@ -474,6 +476,18 @@ class TestSchedules:
         assert any(each.spilled_bytes for each in counters)
         assert any(each.dropped_records and each.delivered_bytes for each in counters)
         assert any(world.fanout.spill_errors for world in worlds)
+
+    @pytest.mark.slow
+    def test_the_schedules_reach_every_corner_of_the_staging_path(self):
+        """Rounds by pipes alone, beside memory, and straight to the disk; and spilling, drops and every end again."""
+        worlds = [simulate(seed, staging=True) for seed in range(300)]
+        counters = [world.fanout.counters(index) for world in worlds for index in world.ends]
+
+        assert sum(world.by_pipes_alone for world in worlds) > 1000
+        assert sum(world.rounds - world.by_pipes_alone for world in worlds) > 1000
+        assert any(world.straight for world in worlds)
+        assert {end for world in worlds for end in world.ends.values()} == set(SinkEnd) - {SinkEnd.HELD}
+        assert any(each.spilled_bytes for each in counters)
 
     def test_a_broken_law_is_told_with_seed_plan_and_steps(self):
         """The story of a failure is enough to replay it."""

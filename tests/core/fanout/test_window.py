@@ -25,6 +25,15 @@ def content(window: Window) -> bytes:
 
 
 class TestHolding:
+    def test_what_went_by_elsewhere_is_counted_and_not_held(self):
+        """Offsets go on behind it."""
+        window = Window()
+        window.skip(10)
+        window.append(BIG)
+
+        assert (window.start, window.end) == (10, 10 + len(BIG))
+        assert window.view(10) is BIG
+
     def test_a_whole_chunk_is_handed_out_as_it_came(self):
         """Nobody lags: the very object that was read is written, without a copy or a view."""
         window = window_of(BIG)

@@ -2,21 +2,24 @@
 
                           ┌─ block, fail: a position in the window ───────────────▶ owed
     source ─ feed ─▶ window ─ spill: a position in the window, or in the log on disk ─▶ owed
-                          └─ drop_oldest, drop_newest: a queue of whole records ──▶ owed
+       │                  └─ drop_oldest, drop_newest: a queue of whole records ──▶ owed
+       └─── begin_round ─▶ what lies in a consumer's private pipe: owed before all else
 
 Laws: the source is read only as far as the fullest lossless consumer has room (`demand`, the minimum over those that
 still live); one window and one log on disk serve all; a consumer that has everything is finished at once, a slow one
-beside it changes nothing for it; a log that cannot be written holds the producer instead of losing a byte.
+beside it changes nothing for it; a log that cannot be written holds the producer instead of losing a byte; bytes in a
+private pipe count as lag like bytes in memory, so that the limits mean the same however the bytes travel.
 Decides only: `runtime/fanout/pump.py` reads, writes and keeps the log, and tells this file what came of it.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import KeysView, Optional, Sequence, Union
+from typing import KeysView, Mapping, Optional, Sequence, Union
 
 from teastreams.core.endings import SinkEnd
 from teastreams.core.fanout.records import RecordQueue
+from teastreams.core.fanout.staging import Staged
 from teastreams.core.fanout.window import Buffer, Window
 from teastreams.core.graph import DEFAULT_SPILL_BYTES, OVERFLOWS
 from teastreams.values import dataclass
@@ -70,12 +73,15 @@ class _Log(Enum):
 class _Consumer:
     """One consumer: where it is, and its queue if its policy drops."""
 
-    __slots__ = ("delivered", "fetched", "high_water", "limit", "overflow", "position", "queue", "spilled")
+    __slots__ = (
+        "delivered", "fetched", "from_log", "high_water", "limit", "overflow", "position", "queue", "spilled", "staged",
+    )  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         self.overflow, self.limit = terms.overflow, terms.limit_bytes
         self.position = self.delivered = self.spilled = self.high_water = 0
-        self.fetched = memoryview(b"")
+        self.staged = 0  # in its private pipe, from `position` on
+        self.fetched, self.from_log = memoryview(b""), False
         self.queue: Optional[RecordQueue] = None
         if terms.overflow in ("drop_oldest", "drop_newest"):
             self.queue = RecordQueue(terms.limit_bytes, keep_oldest=terms.overflow == "drop_newest")
@@ -83,6 +89,11 @@ class _Consumer:
     @property
     def least_read(self) -> int:
         return max(1, min(self.limit // 2, LEAST_READ_BYTES))
+
+    @property
+    def next(self) -> int:
+        """The first byte that it must get from memory or from the log, because it does not hold it alone."""
+        return self.position + self.staged + (0 if self.from_log else len(self.fetched))
 
 
 class Fanout:
@@ -101,6 +112,7 @@ class Fanout:
         self._window = Window()
         self.read_bytes, self._spill_limit = read_bytes, spill_limit_bytes
         self._log, self._log_end = _Log.OFF, 0
+        self._round_left = 0
         self._append_bytes = min([FETCH_BYTES, *(each.limit_bytes for each in terms if each.overflow == "spill")])
         self.ended = False
         self.delivered_bytes = 0
@@ -140,7 +152,7 @@ class Fanout:
         consumer = self._all[index]
         if index not in self._live:
             return 0
-        return consumer.queue.held if consumer.queue else self.head - consumer.position
+        return consumer.queue.held if consumer.queue else max(0, self.head - consumer.position)
 
     def settled(self) -> tuple[tuple[int, SinkEnd], ...]:
         """Who was finished since this was asked last, and how: report and close them."""
@@ -157,11 +169,14 @@ class Fanout:
         self._forget()
         if self.ended or not self._live:
             return 0
+        if self._round_left:  # these were wanted when the round began
+            return min(self._round_left, self.read_bytes)
         return max(0, min([self.read_bytes, *map(self._room, self._live.values())]))
 
     def feed(self, data: bytes) -> None:
         """Take what was read. A consumer of policy fail that is now too far behind is finished."""
         self._window.append(data)
+        self._round_left = max(0, self._round_left - len(data))
         for index, consumer in tuple(self._live.items()):
             if consumer.queue:
                 consumer.queue.feed(data)
@@ -176,17 +191,62 @@ class Fanout:
                 consumer.queue.finish()
             self._finish_if_served(index, consumer)
 
+    # -- rounds through private pipes -----------------------------------------------------------------------
+
+    @property
+    def round_left(self) -> int:
+        """How many bytes of the round are still to be taken from the source: `passed`, or read and fed."""
+        return self._round_left
+
+    def members(self) -> tuple[int, ...]:
+        """Who can take part in a round: those who have everything, and whose policy needs no whole records."""
+        head = self.head
+        return tuple(i for i, each in self._live.items() if each.position == head and not each.queue)
+
+    def begin_round(self, size: int, staged: Mapping[int, int]) -> None:
+        """The next `size` bytes, at most `demand`, are a round: of these, members have so many in their private pipes.
+
+        The last of them may still be in the source: until all are taken, `demand` asks for them and nothing else.
+        """
+        self._round_left = size
+        for index, count in staged.items():
+            self._live[index].staged = count
+
+    def passed(self, count: int) -> None:
+        """`count` bytes have left the source for private pipes alone: all who live are members and have them."""
+        self._switch_log()
+        self._forget()
+        self._window.skip(count)
+        self._round_left -= count
+
+    def unstaged(self, index: int, data: bytes) -> None:
+        """`data` was read back from a private pipe."""
+        consumer = self._live[index]
+        consumer.staged -= len(data)
+        consumer.fetched, consumer.from_log = memoryview(data), False
+
+    def behind(self) -> dict[int, int]:
+        """Lossless readers that lag and need nothing from the log, and how much each was given so far."""
+        head, start = self.head, self._window.start
+        return {
+            index: each.delivered
+            for index, each in self._live.items()
+            if not each.queue and each.position < head and each.next >= start
+        }
+
     # -- the consumers --------------------------------------------------------------------------------------
 
-    def owed(self, index: int) -> Union[Buffer, LogRead, None]:
-        """What a live consumer gets next: bytes to write, a read of the log to do first, or None: nothing."""
+    def owed(self, index: int) -> Union[Buffer, LogRead, Staged, None]:
+        """What a live consumer gets next: bytes to write or move, a read of the log to do first, or None: nothing."""
         consumer = self._live[index]
         if consumer.queue:
             return consumer.queue.owed()
         if consumer.fetched:
             return consumer.fetched
+        if consumer.staged:
+            return Staged(consumer.staged, min(consumer.staged, FETCH_BYTES, consumer.limit))
         position = consumer.position
-        if position == self._window.end:
+        if position >= self._window.end:
             return None
         if position < self._window.start:
             return LogRead(position, min(self._log_end - position, FETCH_BYTES, consumer.limit))
@@ -194,7 +254,8 @@ class Fanout:
 
     def fetched(self, index: int, data: bytes) -> None:
         """The log gave `data`, not empty and not more than was asked for."""
-        self._live[index].fetched = memoryview(data)
+        consumer = self._live[index]
+        consumer.fetched, consumer.from_log = memoryview(data), True
 
     def wrote(self, index: int, count: int) -> None:
         """A consumer took the first `count` bytes of what it was owed."""
@@ -206,8 +267,10 @@ class Fanout:
         else:
             consumer.position += count
             if consumer.fetched:
-                consumer.spilled += count
+                consumer.spilled += count if consumer.from_log else 0
                 consumer.fetched = consumer.fetched[count:]
+            else:
+                consumer.staged -= min(count, consumer.staged)
         if self.ended:
             self._finish_if_served(index, consumer)
 
@@ -220,16 +283,40 @@ class Fanout:
 
     # -- the log on disk ------------------------------------------------------------------------------------
 
-    def to_append(self) -> Optional[tuple[int, Buffer]]:
-        """The offset and the next bytes to append to the log, or None; ask until None."""
+    def to_append(self, whole: bool = False) -> Optional[tuple[int, Buffer]]:
+        """The offset and the next bytes to append to the log, or None; ask until None. `whole`: small pieces, too."""
         self._switch_log()
-        if self._log is not _Log.ON or self.ended or self.head - self._log_end < self._append_bytes:
+        least = 1 if whole else self._append_bytes
+        if self._log is not _Log.ON or self.ended or self.head - self._log_end < least:
             return None
         return self._log_end, self._window.view(self._log_end)
 
     def appended(self, count: int) -> None:
         """The log took the first `count` bytes of what `to_append` returned."""
         self._log_end += count
+
+    def past_memory(self) -> bool:
+        """May what is left of the round go into the log without ever being in memory?
+
+        Then whoever is not a member lags beyond its memory already, and will read it from the log in any case.
+        """
+        end = self.head + self._round_left
+        return self._log is _Log.ON and all(
+            each.next >= end or (each.overflow == "spill" and self.head - each.next > each.limit)
+            for each in self._live.values()
+        )
+
+    def logged(self, count: int) -> None:
+        """The log, in which everything before was, took `count` bytes of the round straight from the source."""
+        self._window.release(self.head)
+        self._window.skip(count)
+        self._log_end += count
+        self._round_left -= count
+
+    @property
+    def log_end(self) -> int:
+        """Where the next byte of the log goes."""
+        return self._log_end
 
     def append_failed(self, reason: str) -> None:
         """The log cannot grow: keep what is in memory and hold the producer until the laggards have caught up."""
@@ -241,7 +328,7 @@ class Fanout:
         """Nobody needs the log below this offset."""
         if self._log is _Log.OFF:
             return self.head
-        return min(each.position for each in self._spillers())
+        return min(each.next for each in self._spillers())
 
     # -- inside ---------------------------------------------------------------------------------------------
 
@@ -250,26 +337,31 @@ class Fanout:
 
     def _switch_log(self) -> None:
         """On when somebody lags beyond its memory, off when all are well inside: half the limit, or it would flap."""
+        if self._log is _Log.OFF and not self._window:  # nobody needs anything from memory, let alone from a disk
+            return
         spillers = self._spillers()
         if self._log is _Log.OFF:
-            if any(self.head - each.position > each.limit for each in spillers):
-                self._log, self._log_end = _Log.ON, min(each.position for each in spillers)
+            if any(self.head - each.next > each.limit for each in spillers):
+                self._log, self._log_end = _Log.ON, min(each.next for each in spillers)
         elif all(self._well_inside(each) for each in spillers):
             self._log, self._log_end = _Log.OFF, 0
 
     def _well_inside(self, consumer: _Consumer) -> bool:
-        return consumer.position >= self._window.start and self.head - consumer.position <= consumer.limit // 2
+        return consumer.next >= self._window.start and self.head - consumer.next <= consumer.limit // 2
 
     def _needed(self, consumer: _Consumer) -> int:
         """The lowest offset that must stay in memory for this consumer."""
         if consumer.queue:
             return self.head
+        alone = min(consumer.next, self.head)  # a member may hold more of a round than was taken from the source
         if consumer.overflow != "spill":
-            return consumer.position
+            return alone
         # The log ends at 0 while it is off: then everything owed stays in memory.
-        return max(consumer.position, min(self._log_end, self.head - consumer.limit))
+        return max(alone, min(self._log_end, self.head - consumer.limit))
 
     def _forget(self) -> None:
+        if not self._window:  # rounds through private pipes leave nothing to look for
+            return
         lowest = min([self._needed(each) for each in self._live.values()], default=self.head)
         if lowest > self._window.start:
             self._window.release(lowest)

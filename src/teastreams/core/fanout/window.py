@@ -38,6 +38,11 @@ class Window:
             self._starts.append(self.end)
         self.end += len(data)
 
+    def skip(self, count: int) -> None:
+        """`count` bytes went by that nobody needs from here; only while nothing is held."""
+        self.start += count
+        self.end += count
+
     def view(self, offset: int) -> Buffer:
         """The bytes from `offset`, which must be held, to the end of their chunk; never copied."""
         index = self._index(offset)

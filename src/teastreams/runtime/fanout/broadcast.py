@@ -27,7 +27,8 @@ from teastreams.core.plan import fanout_name
 from teastreams.runtime import calls, fork
 from teastreams.runtime.exits import PEEK_SECONDS, watch_exit
 from teastreams.runtime.fanout.fifos import FifoFolder
-from teastreams.runtime.fanout.pump import Sink, SinkReport, pump
+from teastreams.runtime.fanout.pump import pump
+from teastreams.runtime.fanout.reports import Sink, SinkReport
 from teastreams.runtime.fanout.tee import dump_sink, load_sink, run_pump
 from teastreams.runtime.fds import Fd, make_pipe, open_numbers, resize
 from teastreams.runtime.gauges import Gauge, Gauges

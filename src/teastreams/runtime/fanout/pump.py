@@ -1,91 +1,39 @@
 """The loop of a fan-out worker: one source in, several sinks out, one place that waits.
 
     source ─read─▶ core.fanout ─write─▶ sink 0 … sink n
-                     │     ▲                                 control: "the producer has ended", or end of file:
-                  append  read                               the supervisor is gone, leave at once
-                     ▼     │
-                  fanout.spill
+       │             │     ▲                       ▲         control: "the producer has ended", or end of file:
+       │          append  read                     │         the supervisor is gone, leave at once
+       │             ▼     │                       │
+       │          fanout.spill                     │
+       └─tee──────────────── fanout.splice ─splice─┘         where the kernel can, once there is much at a time
 
 Laws: decides nothing about bytes, `core/fanout` does; waits only in poll(2), and never with something it could do; a
 sink whose reader has gone is noticed without writing to it (POLLERR comes with mask 0, too); a consumer is reported
 first and its pipe closed then, so that nobody sees an end of file that was not vouched for; returns with every
-descriptor it was given closed. This is the portable engine: `_Pump.run` is the only method that knows how bytes move,
-a zero-copy engine goes beside it. Expects SIGPIPE and SIGXFSZ to be ignored, as Python sets them at start.
+descriptor it was given closed. Expects SIGPIPE and SIGXFSZ to be ignored, as Python sets them at start.
 """
 
 from __future__ import annotations
 
 import select
-from enum import Enum
-from typing import Callable, Optional, Sequence
+from typing import Callable, Optional, Sequence, Union
 
 from teastreams.core.endings import SinkEnd
 from teastreams.core.fanout.arithmetic import READ_BYTES, Fanout, LogRead, Terms
+from teastreams.core.fanout.staging import Patience, Staged
 from teastreams.core.fanout.window import Buffer
-from teastreams.core.graph import DEFAULT_LIMIT_BYTES, DEFAULT_SPILL_BYTES
+from teastreams.core.graph import DEFAULT_SPILL_BYTES
 from teastreams.runtime import calls
+from teastreams.runtime.fanout.reports import Instruction, PumpReport, Sink, SinkReport, SourceEnd
 from teastreams.runtime.fanout.spill import SpillLog
+from teastreams.runtime.fanout.splice import NOW_OR_LATER, Staging
 from teastreams.runtime.fds import Fd
-from teastreams.values import dataclass
 
 GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
-NOW_OR_LATER = (BlockingIOError, InterruptedError)
 CONTROL_BYTES = 65536
 # One sink that reads as fast as we write must not keep the others waiting for longer than this.
 TURN_BYTES = 1024 * 1024
 FIRST_ASK_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Sink:
-    """One consumer: its name, the write end of its pipe, its policy, and how far it may lag in memory."""
-
-    name: str
-    fd: Fd
-    overflow: str = "block"
-    buffer_limit_bytes: int = DEFAULT_LIMIT_BYTES
-
-
-@dataclass(frozen=True)
-class SinkReport:
-    """How one consumer was finished with. `detail` is text for people, "" when all is well. Sizes in bytes."""
-
-    name: str
-    end: SinkEnd
-    delivered_bytes: int = 0
-    dropped_bytes: int = 0
-    dropped_records: int = 0
-    spilled_bytes: int = 0
-    high_water_bytes: int = 0
-    detail: str = ""
-
-
-class SourceEnd(Enum):
-    """Why the pump stopped reading."""
-
-    EOF = "end of file"
-    NO_READERS = "every consumer has left"
-    HELD = "the producer has ended, but somebody else still holds its stream open"
-    FAILED = "reading failed"
-    ABANDONED = "the supervisor is gone"
-
-
-class Instruction(Enum):
-    """What the supervisor can tell a pump over the control pipe."""
-
-    SOURCE_ENDED = "the producer has exited: an end of file is due within the drain time"
-
-
-@dataclass(frozen=True)
-class PumpReport:
-    """The totals of one broadcast, `sinks` in the order given. `spill_error` names the first refusal of the disk."""
-
-    source: SourceEnd
-    read_bytes: int
-    delivered_bytes: int
-    sinks: tuple[SinkReport, ...]
-    spill_errors: int = 0
-    spill_error: str = ""
 
 
 def pump(
@@ -109,15 +57,17 @@ def pump(
     read it. Sets O_NONBLOCK on the sinks' ends, which must be pipe ends that nobody else uses.
     ValueError for an unknown policy or a limit below one byte; what `report` and `on_control` raise passes through.
     """
-    spill = SpillLog(spill_directory, spill_limit_bytes)
+    spill, staging = SpillLog(spill_directory, spill_limit_bytes), None
     try:
         terms = [Terms(sink.overflow, sink.buffer_limit_bytes) for sink in sinks]
         fanout = Fanout(terms, spill_limit_bytes, read_bytes)
+        staging = Staging(source, [sink.fd.number for sink in sinks], fanout)
         return _Pump(
             source,
             sinks,
             fanout,
             spill,
+            staging,
             report=report,
             gauge=gauge,
             control=control,
@@ -128,6 +78,8 @@ def pump(
         for fd in (source, *(sink.fd for sink in sinks)):
             fd.close()
         spill.close()
+        if staging is not None:
+            staging.close()
 
 
 class _Pump:
@@ -139,6 +91,7 @@ class _Pump:
         sinks: Sequence[Sink],
         fanout: Fanout,
         spill: SpillLog,
+        staging: Staging,
         *,
         report: Callable[[SinkReport], None],
         gauge: Optional[Callable[[Fanout], None]],
@@ -146,7 +99,9 @@ class _Pump:
         on_control: Callable[[bytes], Optional[Instruction]],
         drain_seconds: float,
     ) -> None:
-        self._source, self._sinks, self._fanout, self._spill = source, sinks, fanout, spill
+        self._source, self._sinks, self._fanout = source, sinks, fanout
+        self._spill, self._staging, self._patience = spill, staging, Patience()
+        self._hold_seconds = 0.0
         self._report, self._on_control, self._gauge = report, on_control, gauge
         self._control, self._drain_seconds = control, drain_seconds
         self._read, self._write = calls.table.read, calls.table.write
@@ -184,11 +139,19 @@ class _Pump:
     def _watch_source(self) -> None:
         """A source that may not be read is not watched at all: its POLLHUP could not be switched off."""
         want = self._fanout.demand()
+        self._hold_seconds = self._patience_left() if want and self._staging.busy else 0.0
+        if self._hold_seconds:
+            want = 0
         if want and not self._want:
             self._poll.register(self._source.number, select.POLLIN)
         elif self._want and not want:
             self._poll.unregister(self._source.number)
         self._want = want
+
+    def _patience_left(self) -> float:
+        """How long the source waits for readers that are about to have everything: the next round is theirs, too."""
+        behind = {} if self._fanout.round_left else self._fanout.behind()
+        return self._patience.seconds_left(calls.table.monotonic(), behind) if behind else 0.0
 
     def _wait(self) -> list[tuple[int, int]]:
         try:
@@ -197,10 +160,10 @@ class _Pump:
             return []
 
     def _seconds_left(self) -> Optional[float]:
-        """Time is limited only while the producer has ended and its stream is open, empty and wanted."""
+        """Time is limited while a round is held, and while the producer has ended and its stream is open and empty."""
         if not (self._source_ended and self._want):
             self._quiet_since = None
-            return None
+            return self._hold_seconds or None
         now = calls.table.monotonic()
         if self._quiet_since is None:
             self._quiet_since = now
@@ -226,22 +189,38 @@ class _Pump:
     # -- moving bytes ---------------------------------------------------------------------------------------
 
     def _pull(self) -> None:
+        if self._staging.busy and not self._fanout.round_left and self._staging.round(self._want):
+            self._quiet_since = None
+            self._patience.next_round()
+            self._log_rest()
+            if not self._fanout.round_left:
+                self._push_all()
+                return
+        self._pull_into_memory()
+
+    def _pull_into_memory(self) -> None:
+        rest = self._fanout.round_left
         try:
-            data = self._read(self._source.number, min(self._want, self._ask))
+            data = self._read(self._source.number, rest or min(self._want, self._ask))
         except NOW_OR_LATER:
             return
         except OSError as error:
             self._stop(SourceEnd.FAILED, SinkEnd.CUT, f"reading the channel failed: {error.strerror}")
             return
         self._quiet_since = None
-        self._ask = next_ask(self._ask, len(data), self._most)
         if not data:
             self._end_source()
             return
+        if not rest:
+            self._ask = next_ask(self._ask, len(data), self._most)
+            self._staging.saw(len(data))
         self._fanout.feed(data)
         self._push_all()
 
     def _end_source(self) -> None:
+        if self._fanout.round_left:
+            self._stop(SourceEnd.FAILED, SinkEnd.CUT, "somebody else reads the channel, too: bytes are missing")
+            return
         self._source_end = SourceEnd.EOF
         self._close_source()
         self._fanout.end()
@@ -272,14 +251,18 @@ class _Pump:
             count = self._write_some(index, piece)
             if count:
                 fanout.wrote(index, count)
+            elif isinstance(piece, Staged) and self._staging.refused:
+                continue  # it is read back instead
             if count < len(piece):
                 break
             written += count
         if index in fanout.live:
             self._watch(index, select.POLLOUT)
 
-    def _piece(self, index: int) -> Optional[Buffer]:
+    def _piece(self, index: int) -> Union[Buffer, Staged, None]:
         owed = self._fanout.owed(index)
+        if isinstance(owed, Staged):
+            return self._read_back(index, owed) if self._staging.refused else owed
         if not isinstance(owed, LogRead):
             return owed
         try:
@@ -289,8 +272,18 @@ class _Pump:
             return None
         return self._piece(index)
 
-    def _write_some(self, index: int, piece: Buffer) -> int:
+    def _read_back(self, index: int, owed: Staged) -> Optional[Buffer]:
+        data = self._staging.read_back(index, owed.fetch)
+        if not data:
+            self._cut(index, "bytes of its staging pipe are gone")
+            return None
+        self._fanout.unstaged(index, data)
+        return data
+
+    def _write_some(self, index: int, piece: Union[Buffer, Staged]) -> int:
         try:
+            if isinstance(piece, Staged):
+                return self._staging.hand_over(index, piece.length)
             return self._write(self._numbers[index], piece)
         except NOW_OR_LATER:
             return 0
@@ -311,15 +304,21 @@ class _Pump:
     def _directory(self) -> str:
         return self._spill.directory or "the temporary directory"
 
-    def _keep_log(self) -> None:
+    def _log_rest(self) -> None:
+        """For those who are far behind, the round goes to the log without being read, where that is possible."""
+        if self._fanout.round_left and self._fanout.past_memory():
+            self._keep_log(whole=True)
+            self._staging.log_rest(self._spill)
+
+    def _keep_log(self, whole: bool = False) -> None:
         fanout = self._fanout
-        todo = fanout.to_append()
+        todo = fanout.to_append(whole)
         while todo is not None:
             try:
                 fanout.appended(self._spill.append(*todo))
             except OSError as error:
                 fanout.append_failed(f"spilling to {self._directory} failed: {error.strerror}")
-            todo = fanout.to_append()
+            todo = fanout.to_append(whole)
         if self._spill:
             self._spill.drop_below(fanout.log_floor())
 
@@ -360,6 +359,7 @@ class _Pump:
             self._report(self._reports[index])
             self._poll.unregister(self._numbers[index])
             del self._masks[index]
+            self._staging.drop(index)
             self._sinks[index].fd.close()
 
     def _sink_report(self, index: int, end: SinkEnd) -> SinkReport:

@@ -61,6 +61,14 @@ class SpillLog:
         segment.end = offset + written
         return written
 
+    def append_from(self, source: int, offset: int, count: int) -> int:
+        """Move up to `count` bytes out of the pipe `source` to `offset`, like `append`, without reading them."""
+        segment = self._segment_for(offset)
+        place = offset - segment.start
+        moved = calls.table.splice(source, segment.fd.number, min(count, self._segment_bytes - place), place)
+        segment.end = offset + moved
+        return moved
+
     def read(self, offset: int, length: int) -> bytes:
         """At least one and at most `length` bytes from `offset`, which was appended. OSError when they are gone."""
         segment = next(each for each in self._segments if each.start <= offset < each.end)

@@ -21,7 +21,8 @@ from teastreams.core.fanout.arithmetic import Fanout
 from teastreams.core.frames import FrameReader, Kind, Payload
 from teastreams.core.plan import Channel
 from teastreams.runtime import calls
-from teastreams.runtime.fanout.pump import Instruction, Sink, SinkReport, pump
+from teastreams.runtime.fanout.pump import pump
+from teastreams.runtime.fanout.reports import Instruction, Sink, SinkReport
 from teastreams.runtime.fds import Fd
 from teastreams.runtime.gauges import Gauge, SinkGauge
 from teastreams.runtime.node.control import Control

@@ -15,7 +15,7 @@ from teastreams.core.outcome import WELL, Judge, Status
 from teastreams.core.plan import OUTSIDE, Channel, feed_name
 from teastreams.errors import NodeError
 from teastreams.runtime import calls
-from teastreams.runtime.fanout.pump import SinkReport
+from teastreams.runtime.fanout.reports import SinkReport
 from teastreams.runtime.gauges import Gauge, Gauges, Phase
 from teastreams.runtime.node.branch import load_figures
 from teastreams.runtime.node.ending import current_error_text, error_text

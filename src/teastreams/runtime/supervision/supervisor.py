@@ -31,7 +31,7 @@ from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import WELL, Judge
 from teastreams.core.plan import Worker
 from teastreams.runtime import calls
-from teastreams.runtime.fanout.pump import SinkReport
+from teastreams.runtime.fanout.reports import SinkReport
 from teastreams.runtime.fanout.tee import load_sink
 from teastreams.runtime.gauges import Gauges
 from teastreams.runtime.interrupts import Interrupts

@@ -39,6 +39,7 @@ CORE_MAY_IMPORT = {
     "jinja2",  # computes and nothing else; an extra, imported when an expression needs it
     "builtins",
     "difflib",
+    "warnings",  # to read code without the warnings of Python's compiler
     "types",
     "dataclasses",
     "enum",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -128,3 +129,12 @@ def test_a_view_says_what_it_holds() -> None:
     view = View({"a": 1, "keys": 2})
     assert (view.a, view.keys, view.nothing, view["nothing"]) == (1, 2, None, None)
     assert dict(View({"a": 1})) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["state.x is 1", r"'\d' + state.x"])
+def test_what_python_only_warns_of_is_read_in_silence_by_every_host(text: str) -> None:
+    """A warning would name `<expression>` instead of the document, and a host may turn warnings into errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+
+        assert parsed(text).code is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -101,3 +103,23 @@ def test_without_jinja_a_filter_says_what_to_install(monkeypatch: pytest.MonkeyP
     assert caught.value.fix == "pip install 'teastreams[jinja]', or write it in Python"
     with pytest.raises(ExpressionError, match="is not a Python expression"):
         parsed("{{ state.text ~ '!' }}")
+
+
+@with_jinja
+@pytest.mark.parametrize(
+    "text",
+    ["{{ 8 ** (9 ** 9) | int }}", "{{ ('a' * 10 ** 12) | length }}", "{{ '%09999999999d' | format(1) }}"],
+)
+def test_reading_computes_nothing_of_what_is_constant(text: str) -> None:
+    """Jinja would, while it compiles: a document that is only looked at could ask for years and for all memory."""
+    begun = time.monotonic()
+
+    assert parsed(text).text == text
+    assert time.monotonic() - begun < 2
+
+
+@with_jinja
+@pytest.mark.parametrize("inner", ["1" * 5000, "(" * 150 + "1" + ")" * 150, "[" * 150 + "1" + "]" * 150])
+def test_what_python_refuses_of_what_jinja_makes_is_a_problem_of_the_expression(inner: str) -> None:
+    with suppress(ExpressionError):  # nothing else may come out, whatever this Python can read
+        assert parsed("{{ " + inner + " | int }}").code

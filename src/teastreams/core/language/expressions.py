@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import warnings
 from collections.abc import Mapping as AnyMapping
 from dataclasses import field
 from types import CodeType
@@ -69,8 +70,12 @@ def parsed(text: str) -> Expression:
 def _python(text: str, inner: str, in_braces: bool) -> CodeType:
     """The code of an expression of Python. ExpressionError for one that has a filter of Jinja, too."""
     try:
-        tree = ast.parse(inner, "<expression>", "eval")
-        code = compile(tree, "<expression>", "eval", dont_inherit=True)
+        # A host that turns warnings into errors must still read what is read elsewhere, and nobody knows where in the
+        # document the `<expression>` of a warning stands.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(inner, "<expression>", "eval")
+            code = compile(tree, "<expression>", "eval", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         message = f"`{text}` is not a Python expression: {reason}"

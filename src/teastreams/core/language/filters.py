@@ -53,22 +53,27 @@ def compiled(text: str, roots: Sequence[str]) -> Optional[Evaluate]:
     """
     if not installed():
         return None
-    from jinja2 import TemplateError, meta
+    from jinja2 import TemplateError, nodes
 
     environment = _environment()
     try:
-        undeclared = meta.find_undeclared_variables(environment.parse("{{ (" + text + ") }}"))
+        # Not by `jinja2.meta`, which computes what is constant, too.
+        tree = environment.parse("{{ (" + text + ") }}")
+        names = {node.name for node in tree.find_all(nodes.Name)}
         evaluate = environment.compile_expression(text, undefined_to_none=True)
-    except (TemplateError, RecursionError):
+    # Besides its own errors Jinja lets through what Python says of its numbers (too many digits) and of the code that
+    # it makes (too deeply nested).
+    except (TemplateError, RecursionError, ValueError, SyntaxError, MemoryError):
         return None
-    return None if undeclared - set(roots) else lambda given: _plain(evaluate(given))
+    return None if names - set(roots) - set(environment.globals) else lambda given: _plain(evaluate(given))
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Any:
     from jinja2 import ChainableUndefined, Environment
 
-    environment: Any = Environment(undefined=ChainableUndefined)  # noqa: S701  no HTML is made
+    # Not optimized: it would compute what is constant while it compiles, and a text can ask for years of that.
+    environment: Any = Environment(undefined=ChainableUndefined, optimized=False)  # noqa: S701  no HTML is made
     attribute = environment.getattr
 
     def of_a_mapping(value: Any, name: str) -> Any:

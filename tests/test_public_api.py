@@ -6,6 +6,7 @@ test process has already imported would hide what an import does.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -118,3 +119,32 @@ def test_importing_loads_only_what_every_run_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
     assert done.stdout.split() == []
+
+
+def test_every_name_is_loaded_from_where_type_checkers_see_it() -> None:
+    """The table of homes, the imports for type checkers and `__all__` say the same."""
+    tree = ast.parse(Path(teastreams.__file__).read_text("utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {a.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert seen == teastreams._HOMES
+    assert sorted(seen) == sorted(teastreams.__all__)
+
+
+def test_a_star_import_and_dir_have_every_name() -> None:
+    """Names that are loaded late are there for `import *`, `dir` and `hasattr` all the same, and no others."""
+    here: dict[str, object] = {}
+    exec("from teastreams import *", here)  # noqa: S102  a star import is allowed in a module only
+    assert set(DOCUMENTED) <= here.keys()
+    assert set(DOCUMENTED) <= set(dir(teastreams))
+    assert not hasattr(teastreams, "Nothing")
+
+
+def test_importing_loads_none_of_our_modules() -> None:
+    """Whoever imports the package pays for no name before using it; `typing` is the heaviest thing it needs."""
+    program = (
+        "import sys, typing; before = set(sys.modules); import teastreams; print(*(set(sys.modules) - before))\n"
+        "teastreams.NodeError; assert 'teastreams.errors' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
+    loaded = {name for name in done.stdout.split() if not name.startswith("importlib")}
+    assert loaded <= {"teastreams", "__future__", "warnings"}

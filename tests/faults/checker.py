@@ -41,9 +41,11 @@ class Reader:
 
 @dataclass(frozen=True)
 class History:
-    """One attempt. `how` is "well", "failed" (WorkflowFailed), "limit" (LimitError), "died" (the host was the victim) or
-    the name of any other exception. `victim` is the node at fault, "" where a fault may stay invisible, `hard` whether
-    the run cannot have ended well. `outside` is what was seen from outside of the host.
+    """One attempt.
+
+    `how` is "well", "failed" (WorkflowFailed), "limit" (LimitError), "died" (the host was the victim) or the name of any
+    other exception. `victim` is the node at fault, "" where a fault may stay invisible, `hard` whether the run cannot
+    have ended well, `cut_upstream` whether a stream is known to have been cut. `outside` is what was seen from outside.
     """
 
     how: str = "well"

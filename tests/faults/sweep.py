@@ -1,8 +1,8 @@
 """Sweeps: for a topology, a role and an action the first call fails, then the second, until a run ends without a fault.
 
 Runs inside one warm interpreter (see `harness`), which forks a host for each attempt (`warm`). How many points there
-are is found out by running, so code that is written tomorrow is covered tomorrow. A dry run counts which calls a role makes at
-all; then N is raised for each of them until nothing fires.
+are is found out by running, so code that is written tomorrow is covered tomorrow. A dry run counts which calls a role
+makes at all; then N is raised for each of them until nothing fires.
 """
 
 from __future__ import annotations

@@ -80,8 +80,13 @@ class Fd:
         """Close once; again is harmless. Linux frees the number even when close fails, so an error is final."""
         number = self.take()
         if number >= 0:
-            with suppress(OSError):
-                calls.table.close(number)
+            give_back(number)
+
+
+def give_back(number: int) -> None:
+    """Close a number without an owner. Linux frees it even when close fails, so an error is final: nothing is left."""
+    with suppress(OSError):
+        calls.table.close(number)
 
 
 def adopt(number: int, label: str) -> Fd:
@@ -91,7 +96,7 @@ def adopt(number: int, label: str) -> Fd:
     try:
         return Fd(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST), label)
     finally:
-        calls.table.close(number)
+        give_back(number)
 
 
 def copy_of(fd: Fd) -> Fd:
@@ -135,7 +140,7 @@ def make_pipe(label: str) -> tuple[Fd, Fd]:
         try:
             reader = adopt(read, f"read end of {label}")
         except OSError:
-            calls.table.close(write)
+            give_back(write)
             raise
         try:
             return reader, adopt(write, f"write end of {label}")
@@ -153,4 +158,6 @@ def resize(fd: Fd, size_bytes: int) -> int:
         return 0
     with suppress(OSError):
         calls.table.fcntl(fd.number, calls.F_SETPIPE_SZ, size_bytes)
-    return int(calls.table.fcntl(fd.number, calls.F_GETPIPE_SZ))
+    with suppress(OSError):
+        return int(calls.table.fcntl(fd.number, calls.F_GETPIPE_SZ))
+    return 0

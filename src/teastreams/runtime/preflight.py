@@ -19,7 +19,7 @@ from teastreams.core.plan import SectionPlan
 from teastreams.errors import LimitError, Problem, WorkflowError
 from teastreams.runtime import calls
 from teastreams.runtime.channels import validate_platform
-from teastreams.runtime.fds import LOWEST, ledger
+from teastreams.runtime.fds import LOWEST, give_back, ledger
 
 PAGE_BYTES = 4096
 LARGEST_PIPE_BYTES = 1 << 20
@@ -130,5 +130,7 @@ def pipe_quota_bytes() -> int:
         return 0
     try:
         return int(calls.table.read(fd, 64)) * PAGE_BYTES
+    except OSError:
+        return 0
     finally:
-        calls.table.close(fd)
+        give_back(fd)

@@ -15,7 +15,7 @@ from multiprocessing import resource_tracker
 from typing import Any, Collection, Optional
 
 from teastreams.runtime import calls
-from teastreams.runtime.fds import Fd, adopt, open_numbers
+from teastreams.runtime.fds import Fd, adopt, give_back, open_numbers
 from teastreams.runtime.node.stdio import give_up, has_ended
 
 LOOK_SECONDS = 0.005
@@ -97,7 +97,7 @@ def _let_the_tracker_go() -> None:
     number = getattr(tracker, "_fd", None)
     if number is not None and _is_running_child(getattr(tracker, "_pid", None)):
         tracker._fd = None
-        calls.table.close(number)
+        give_back(number)
 
 
 def _is_running_child(pid: Optional[int]) -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from teastreams.errors import UpstreamFailed
 from teastreams.runtime import calls
+from teastreams.runtime.fds import give_back
 from teastreams.runtime.gauges import Gauge, Phase
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def give_up(fd: int, flags: int) -> None:
         calls.table.set_inheritable(fd, True)
     else:
         calls.table.dup2(number, fd)
-        calls.table.close(number)
+        give_back(number)
 
 
 def text_reader(raw: io.RawIOBase) -> io.TextIOWrapper:

@@ -25,7 +25,7 @@ from teastreams.core.frames import Kind, Memory, frame, header
 from teastreams.core.graph import DEFAULT_RESULT_BYTES
 from teastreams.core.state.reducers import NONE, ReducerFailed, Reducers
 from teastreams.runtime import calls
-from teastreams.runtime.fds import Fd, ledger
+from teastreams.runtime.fds import Fd, give_back, ledger
 from teastreams.runtime.gauges import Gauge
 from teastreams.runtime.lifeline import arm
 from teastreams.runtime.node import stdio
@@ -164,7 +164,7 @@ def wire(seat: Seat, control: Control, line: Line) -> Streams:
             calls.table.dup2(end.number, fd)
             end.close()
     if stray > 2:
-        calls.table.close(stray)
+        give_back(stray)
     return _streams(seat, control, line)
 
 

@@ -15,6 +15,7 @@ from teastreams.core.events import ChannelProgress, ConsumerProgress, NodeProgre
 from teastreams.core.lifecycle import State
 from teastreams.core.plan import OUTSIDE, Channel, Consumer, SectionPlan
 from teastreams.runtime import calls
+from teastreams.runtime.fds import give_back
 from teastreams.runtime.gauges import Gauge, Gauges, Phase, SinkGauge
 
 if TYPE_CHECKING:
@@ -201,6 +202,6 @@ def kernel_bytes(pid: int) -> Optional[tuple[int, int]]:
     except OSError:
         return None
     finally:
-        calls.table.close(fd)
+        give_back(fd)
     figures = dict(line.split(": ") for line in text.splitlines())
     return int(figures.get("rchar", 0)), int(figures.get("wchar", 0))

@@ -53,6 +53,7 @@ class TestRounds:
 
         assert fanout.demand() == 0
         assert fanout.counters(0).high_water_bytes == 10
+        assert fanout.standing(0) == (0, 10, 0)
 
     def test_the_rest_of_a_round_is_asked_for_before_anything_else(self):
         """Limits were looked at when it began; a member's part in its pipe may reach beyond what was read so far."""

@@ -74,21 +74,19 @@ class _Consumer:
     """One consumer: where it is, and its queue if its policy drops."""
 
     __slots__ = (
-        "delivered", "fetched", "from_log", "high_water", "limit", "overflow", "position", "queue", "spilled", "staged",
+        "delivered", "fetched", "from_log", "high_water", "least_read", "limit", "overflow", "position", "queue",
+        "spilled", "staged",
     )  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         self.overflow, self.limit = terms.overflow, terms.limit_bytes
+        self.least_read = max(1, min(self.limit // 2, LEAST_READ_BYTES))
         self.position = self.delivered = self.spilled = self.high_water = 0
         self.staged = 0  # in its private pipe, from `position` on
         self.fetched, self.from_log = memoryview(b""), False
         self.queue: Optional[RecordQueue] = None
         if terms.overflow in ("drop_oldest", "drop_newest"):
             self.queue = RecordQueue(terms.limit_bytes, keep_oldest=terms.overflow == "drop_newest")
-
-    @property
-    def least_read(self) -> int:
-        return max(1, min(self.limit // 2, LEAST_READ_BYTES))
 
     @property
     def next(self) -> int:
@@ -146,6 +144,11 @@ class Fanout:
             consumer.spilled,
             consumer.high_water,
         )
+
+    def standing(self, index: int) -> tuple[int, int, int]:
+        """Bytes delivered to a consumer, its lag, and bytes dropped: what is shown of it many times a second."""
+        consumer = self._all[index]
+        return consumer.delivered, self.lag_bytes(index), consumer.queue.dropped_bytes if consumer.queue else 0
 
     def lag_bytes(self, index: int) -> int:
         """How far a consumer is behind, in memory and in the log; 0 once it is finished."""

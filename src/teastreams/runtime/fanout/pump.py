@@ -240,8 +240,8 @@ class _Pump:
 
     def _push(self, index: int) -> None:
         """Write what is owed, as far as the pipe has room and the turn lasts."""
-        fanout, written = self._fanout, 0
-        while index in fanout.live:
+        fanout, live, written = self._fanout, self._fanout.live, 0
+        while index in live:
             piece = self._piece(index)
             if piece is None:
                 self._watch(index, 0)
@@ -256,7 +256,7 @@ class _Pump:
             if count < len(piece):
                 break
             written += count
-        if index in fanout.live:
+        if index in live:
             self._watch(index, select.POLLOUT)
 
     def _piece(self, index: int) -> Union[Buffer, Staged, None]:

@@ -105,8 +105,7 @@ def _gauge_hook(gauge: Gauge, sinks: Sequence[SinkGauge]) -> Callable[[Fanout], 
         gauge.add(0, fanout.head - gauge.moved(0))
         gauge.add(1, fanout.delivered_bytes - gauge.moved(1))
         for index, sink in enumerate(sinks):
-            counters = fanout.counters(index)
-            sink.show(counters.delivered_bytes, fanout.lag_bytes(index), counters.dropped_bytes)
+            sink.show(*fanout.standing(index))
 
     return count
 

@@ -106,7 +106,7 @@ def graph(readers: int = 1, on_threads: str = "allow", **settings: Any) -> ts.Co
 def runs(wraps: Callable[[], Any] = inside.untouched) -> list[str]:
     """Run the graphs; what was wrong."""
     found = []
-    for app, readers in ((graph(), 1), (graph(2), 2), (graph(2, overflow="spill", buffer_limit=1), 2)):
+    for app, readers in ((graph(), 1), (graph(2), 2), (graph(2, overflow="spill", buffer_limit=4096), 2)):
         try:
             with wraps():
                 state = dict(app.run(echo_output=False).state)

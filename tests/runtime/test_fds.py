@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 
 from teastreams.runtime import calls
-from teastreams.runtime.fds import LOWEST, Fd, Ledger, adopt, ledger, make_pipe, resize
+from teastreams.runtime.fds import LOWEST, Fd, Ledger, adopt, duplicate, ledger, make_pipe, resize
 
 
 def descriptors() -> set[int]:
@@ -235,3 +235,20 @@ class TestResize:
             assert resize(writer, 4096) == 0
         reader.close()
         writer.close()
+
+
+def test_a_limit_below_our_lowest_number_is_one_too_many_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel calls it an invalid argument; other errors stay as they are."""
+    read, write = os.pipe()
+    for said, heard in ((errno.EINVAL, errno.EMFILE), (errno.EBADF, errno.EBADF)):
+
+        def refuse(*_args: object, said: int = said) -> int:
+            raise OSError(said, os.strerror(said))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(calls.table, "fcntl", refuse)
+            with pytest.raises(OSError, match=os.strerror(heard)) as raised:
+                duplicate(read, "copy")
+        assert raised.value.errno == heard
+    os.close(read)
+    os.close(write)

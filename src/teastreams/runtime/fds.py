@@ -94,7 +94,7 @@ def adopt(number: int, label: str) -> Fd:
     if number >= LOWEST:
         return Fd(number, label)
     try:
-        return Fd(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST), label)
+        return Fd(_raised(number), label)
     finally:
         give_back(number)
 
@@ -108,7 +108,18 @@ def duplicate(number: int, label: str) -> Fd:
     """Own a copy of a descriptor that is not ours; OSError when it is closed."""
     if number < 0:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    return Fd(int(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST)), label)
+    return Fd(_raised(number), label)
+
+
+def _raised(number: int) -> int:
+    """A copy at LOWEST or above."""
+    try:
+        return int(calls.table.fcntl(number, fcntl.F_DUPFD_CLOEXEC, LOWEST))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # What the kernel says when LOWEST itself lies beyond the limit of open files.
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
 
 
 @contextmanager

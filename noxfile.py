@@ -61,6 +61,16 @@ def warnings(session: nox.Session) -> None:
 
 
 @nox.session
+def nightly(session: nox.Session) -> None:
+    """Does anything break it? Every sweep, every evil node in every place, every kind of host (docs/testing.md)."""
+    session.install("-e", ".[test]")
+    folders = ["tests/faults", "tests/fuzz"]
+    session.run(
+        "python", "-m", "pytest", "-n", "auto", *folders, *session.posargs, env={"TEASTREAMS_FAULTS": "all"}
+    )
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Which lines does no test run?"""
     here = os.path.dirname(os.path.abspath(__file__))

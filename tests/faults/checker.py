@@ -44,8 +44,9 @@ class History:
     """One attempt.
 
     `how` is "well", "failed" (WorkflowFailed), "limit" (LimitError), "died" (the host was the victim) or the name of
-    any other exception. `victim` is the node at fault, "" where a fault may stay invisible, `hard` whether the run cannot
-    have ended well, `cut_upstream` whether a stream is known to have been cut. `outside` is what was seen from outside.
+    any other exception. `victim` is the node at fault, "" where a fault may stay invisible, `hard` whether the run
+    cannot have ended well, `cut_upstream` whether a stream is known to have been cut, `outside` what was seen from
+    outside of the host.
     """
 
     how: str = "well"

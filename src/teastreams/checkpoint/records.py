@@ -8,7 +8,7 @@ forgery; whoever may write the file may change it, so the file's rights are what
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Callable, Iterable, Mapping, Optional, Protocol
@@ -99,7 +99,7 @@ def rows_of(record: Checkpoint, codecs: Iterable[Codec] = ()) -> tuple[Row, dict
         raise CheckpointError(f"the state has {size_bytes} bytes as JSON, at most {MAX_STATE_BYTES}; use files")
     created = datetime.now(timezone.utc).isoformat()
     place = (record.run_id, record.step, record.node, record.when, record.workflow_hash)
-    row = (FORMAT, secrets.token_hex(6), *place, created, record.status, record.parent, size_bytes, state)
+    row = (FORMAT, os.urandom(6).hex(), *place, created, record.status, record.parent, size_bytes, state)
     return (*row, _digest(row)), parts
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib import metadata
 from typing import Any, Sequence
 
 from teastreams.core.drawing import FORMATS
@@ -27,6 +26,8 @@ class _Version(argparse.Action):
     """Looks the version up only when asked: reading package metadata costs more than parsing all the rest."""
 
     def __call__(self, *_arguments: Any, **_named: Any) -> None:
+        from importlib import metadata
+
         try:
             version = metadata.version("teastreams")
         except metadata.PackageNotFoundError:

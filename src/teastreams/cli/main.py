@@ -25,16 +25,13 @@ from types import FrameType
 from typing import IO, Any, Callable, Optional, Sequence
 
 from teastreams.checkpoint import CheckpointError, SqliteCheckpointer
-from teastreams.cli import doctor, outlet, past, reporting
+from teastreams.cli import outlet, reporting
 from teastreams.cli.arguments import UsageError, command_line, given_state
-from teastreams.core.machine.findings import findings, streams_can_run
 from teastreams.engine.app import CompiledGraph
 from teastreams.engine.declaring.yaml_engine import YAMLEngine
-from teastreams.engine.reporting.doctor import examined
 from teastreams.engine.results import RunFinished, RunResult
 from teastreams.errors import Interrupted, LimitError, PlatformError, WorkflowError, WorkflowFailed
 from teastreams.services.secrets import SecretError
-from teastreams.workflow.json_schema import json_schema
 
 CLOSED = -1
 """In the place of a stream that the caller closed: what stands on its number now is not the caller's."""
@@ -97,11 +94,18 @@ def _graph(options: argparse.Namespace, stdout: IO[str]) -> int:
 
 
 def _schema(_options: argparse.Namespace, stdout: IO[str]) -> int:
+    # What only one command needs is loaded by that one: a trivial run takes as long as its imports.
+    from teastreams.workflow.json_schema import json_schema
+
     outlet.write_result(json.dumps(json_schema(), indent=2), None, stdout)
     return FINISHED
 
 
 def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
+    from teastreams.cli import doctor
+    from teastreams.core.machine.findings import findings, streams_can_run
+    from teastreams.engine.reporting.doctor import examined
+
     machine = examined()
     found = findings(machine)
     outlet.write_result(doctor.as_json(found, machine) if options.json else doctor.as_lines(found), None, stdout)
@@ -109,6 +113,8 @@ def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
 
 
 def _history(options: argparse.Namespace, stdout: IO[str]) -> int:
+    from teastreams.cli import past
+
     found = SqliteCheckpointer(options.database).history(options.run)
     if options.run is not None and not found:
         raise UsageError(f"{options.database} holds no run {options.run!r}; leave --run out to see all runs")

@@ -7,11 +7,11 @@ later start. Nothing is decided here about steps, states and checkpoints.
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import IO, Any, AsyncIterator, Generator, Iterator, Mapping, Optional, Union
+from typing import IO, TYPE_CHECKING, Any, AsyncIterator, Generator, Iterator, Mapping, Optional, Union
 
 from teastreams.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from teastreams.core import drawing
@@ -22,7 +22,6 @@ from teastreams.core.events import RunEvent
 from teastreams.core.graph import Graph
 from teastreams.engine.actions import Actions, actions_of
 from teastreams.engine.live.ends import ends_of, new_tap
-from teastreams.engine.live.handle import RunHandle
 from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dict
 from teastreams.engine.run import STATE, WAITING, Run, Workflow
 from teastreams.engine.scheduler import echo
@@ -31,6 +30,9 @@ from teastreams.errors import WorkflowFailed
 from teastreams.executors.circuits import Circuits
 from teastreams.runtime.bound import OWN_STREAMS
 from teastreams.runtime.channels import StreamDirection, StreamRegistry
+
+if TYPE_CHECKING:
+    from teastreams.engine.live.handle import RunHandle
 
 Stream = Union[int, IO[Any]]
 Feeds = Mapping[str, Any]
@@ -251,7 +253,7 @@ class CompiledGraph:
         can_read: bool = False,
     ) -> Run:
         first = {STATE: {**self.graph.initial_state, **(state or {})}, WAITING: {}}
-        place = Checkpoint(secrets.token_hex(8), ENTRY, "", "after", self.workflow_hash, first)
+        place = Checkpoint(os.urandom(8).hex(), ENTRY, "", "after", self.workflow_hash, first)
         outside = ends_of(self.graph, self.flow, feed, can_read)
         return Run(self._workflow(), checkpointer or self._checkpointer, place, {}, outside, stepwise)
 
@@ -266,7 +268,7 @@ class CompiledGraph:
         keeper = self._keeper(checkpointer, "resume")
         record = keeper.load(checkpoint_id)
         self._refuse(record, fork)
-        place = replace(record, run_id=secrets.token_hex(8)) if fork else record
+        place = replace(record, run_id=os.urandom(8).hex()) if fork else record
         outside = ends_of(self.graph, self.flow.ahead(record.step), feed, can_read=False)
         return Run(self._workflow(), keeper, place, dict(update or {}), outside)
 
@@ -291,6 +293,9 @@ class CompiledGraph:
             )
 
     def _handle(self, run: Run, echo_output: bool) -> RunHandle:
+        # concurrent.futures, whose errors a handle raises, brings logging with it: only for who asks for a handle.
+        from teastreams.engine.live.handle import RunHandle
+
         return RunHandle(self._handed_over(run, echo_output), run.scheduler, partial(new_tap, self.graph, self.flow))
 
     def _last(self, run: Run, echo_output: bool) -> RunResult:

@@ -7,7 +7,6 @@ copy of the dict, whatever the size of its values (20 keys, one of 256 MiB: 2 mi
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from typing import Any, Callable, Generator, Iterator, Optional, Protocol
 
@@ -79,6 +78,8 @@ def _attempts(
         policy = node.retry
         if policy is None or not policy.should_retry(attempt, _class_names(last.primary)):
             return attempt - 1, last
+        import random  # it seeds itself from hashes that nothing else here loads; most runs never retry
+
         delay_seconds = policy.delay_seconds(attempt, random.random())
         yield NodeRetried(node.name, attempt, policy.max_retries + 1, delay_seconds, _brief(last.primary))
         if not host.pause(delay_seconds):

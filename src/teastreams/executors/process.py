@@ -8,8 +8,6 @@ it.
 
 from __future__ import annotations
 
-import difflib
-import random
 import sys
 from dataclasses import replace
 from typing import Any, Generator, Iterator, Mapping, Optional, Sequence, Union
@@ -129,6 +127,8 @@ class ProcessExecutor:
     def _pause(self, due: Sequence[str], attempt: int, policy: Optional[RetryPolicy]) -> Iterator[RunEvent]:
         """Say who is tried again, and wait for it: in the calling process, where a signal ends the wait."""
         if due and policy is not None:
+            import random  # only who tries again rolls dice
+
             delay = policy.delay_seconds(attempt, random.random())
             for name in due:
                 text = str(self.errors[name].message) if name in self.errors else ""
@@ -320,6 +320,8 @@ def _check_channels(plan: SectionPlan, registry: StreamRegistry, registered: boo
 
 
 def _unknown(plan: SectionPlan, registry: StreamRegistry) -> list[Problem]:
+    import difflib  # for who mistyped
+
     problems = []
     for name in plan.channels:
         if name not in registry and name not in plan.bound:

@@ -10,7 +10,6 @@ from outside: a branch past its time is waited for and reported as timed out. Al
 from __future__ import annotations
 
 import copy
-import random
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,12 +48,12 @@ class ThreadExecutor:
         *,
         sleep: Optional[Callable[[float], object]] = None,
         clock: Callable[[], float] = time.monotonic,
-        dice: Callable[[], float] = random.random,
+        dice: Optional[Callable[[], float]] = None,
         circuits: Optional[Circuits] = None,
         above: Optional[Stop] = None,
     ) -> None:
         self._max_workers = max_workers
-        self._sleep, self._clock, self._dice = sleep, clock, dice
+        self._sleep, self._clock, self._dice = sleep, clock, dice or _dice
         self.circuits = circuits or Circuits()
         self._above, self.stop = above, Stop(above)
         self.errors: dict[str, NodeError] = {}
@@ -294,3 +293,9 @@ def _late_error(result: ParallelFlowResult) -> NodeError:
     return NodeError(
         result.branch, "timeout", text, error_type=result.error_type or "", traceback=result.traceback or ""
     )
+
+
+def _dice() -> float:
+    import random  # only who tries again rolls them
+
+    return random.random()

@@ -5,22 +5,21 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
-from teastreams.core.drawing.compose import picture_of
-from teastreams.core.drawing.dot import dot
-from teastreams.core.drawing.mermaid import mermaid
-from teastreams.core.drawing.picture import Picture
-from teastreams.core.drawing.text import text
 from teastreams.core.graph import Graph
 
 __all__ = ["FORMATS", "draw"]
 
-FORMATS: dict[str, Callable[[Picture], str]] = {"text": text, "mermaid": mermaid, "dot": dot}
+FORMATS = ("text", "mermaid", "dot")
 
 
 def draw(graph: Graph, form: str = "text") -> str:
     """The drawing of a checked graph, without a newline at its end. ValueError for an unknown format."""
     if form not in FORMATS:
         raise ValueError(f"there is no format {form!r} for drawings; use one of {', '.join(FORMATS)}")
-    return FORMATS[form](picture_of(graph))
+    # Loaded by who draws: the command line names the formats whatever it does, and every run is a CompiledGraph's.
+    from teastreams.core.drawing.compose import picture_of
+    from teastreams.core.drawing.dot import dot
+    from teastreams.core.drawing.mermaid import mermaid
+    from teastreams.core.drawing.text import text
+
+    return {"text": text, "mermaid": mermaid, "dot": dot}[form](picture_of(graph))

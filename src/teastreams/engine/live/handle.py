@@ -9,7 +9,6 @@ run is left (L4). Between two calls the host's own signal handlers are in place.
 from __future__ import annotations
 
 import io
-import logging
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as WaitTimeout
 from types import TracebackType
@@ -229,6 +228,8 @@ class RunHandle:
         try:
             call(self)
         except Exception:
+            import logging
+
             logging.getLogger("teastreams").exception("a callback of %r raised", self)
 
     def _bound(self, most_seconds: Optional[float]) -> None:

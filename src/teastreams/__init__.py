@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         PlatformError,
         Position,
         Problem,
+        RecordError,
         TeaStreamsError,
         UpstreamFailed,
         WorkflowError,
@@ -123,6 +124,7 @@ __all__ = [
     "ProcessExecutor",
     "Progress",
     "RateLimit",
+    "RecordError",
     "RetryPolicy",
     "RunFinished",
     "RunHandle",
@@ -173,7 +175,7 @@ _HOMES = {
     "engine.live.handle": "RunHandle",
     "engine.results": "Pause RunFinished RunResult",
     "errors": (
-        "Interrupted LimitError NodeError PlatformError Position Problem TeaStreamsError UpstreamFailed "
+        "Interrupted LimitError NodeError PlatformError Position Problem RecordError TeaStreamsError UpstreamFailed "
         "WorkflowError WorkflowFailed"
     ),
     "executors.flows": "BranchFlow",

@@ -19,6 +19,7 @@ __all__ = [
     "PlatformError",
     "Position",
     "Problem",
+    "RecordError",
     "TeaStreamsError",
     "UpstreamFailed",
     "WorkflowError",
@@ -173,3 +174,10 @@ class WorkflowFailed(TeaStreamsError):
             lines.append("also ended because of this:")
             lines += [f"  {error.node}: {error.message}" for error in self.collateral]
         return "\n".join(lines)
+
+
+class RecordError(TeaStreamsError, ValueError):
+    """A stream does not consist of the records that a node expects, or a record cannot be written as one.
+
+    The text says which record, by its first byte's place in the stream, what is wrong with it, and what to do.
+    """

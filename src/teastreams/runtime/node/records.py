@@ -1,0 +1,202 @@
+"""Lines and records of a node's standard streams, many at a time: what `context.lines()` and its like do.
+
+    sys.stdin.buffer ─ read1 ─▶ core/framing ─▶ records          records ─▶ batches ─▶ sys.stdout.buffer
+
+Laws: they stand on the same buffers as `sys.stdin` and `sys.stdout`, so an end of file is a verdict here as well (L2),
+and what `print` wrote before comes first; a record that the end cuts short is an error, never left out. A record is
+handed out when it is there, without waiting for more; what is written is gathered only while gathering is quick.
+
+The text layer costs a `print` about ten times what the line itself costs; these go round it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from itertools import islice
+from typing import Any, Callable, Iterable, Iterator, Mapping, Protocol, Union
+
+from teastreams.core.framing import BATCH_SECONDS, LENGTH, MAX_FRAME_BYTES, Frames, Lines, framed, next_batch
+from teastreams.errors import RecordError
+from teastreams.runtime import calls
+
+READ_BYTES = 256 * 1024
+CODECS = ("jsonl", "pickle", "bytes")
+
+
+class Splitter(Protocol):
+    """Finds records in a stream: see `core/framing.py`."""
+
+    @property
+    def offset(self) -> int: ...
+
+    def feed(self, data: bytes) -> list[bytes]: ...
+
+    def end(self) -> list[bytes]: ...
+
+
+def lines(limit_bytes: int) -> Iterator[bytes]:
+    """The lines of stdin, without their newlines."""
+    for batch in _batches_of(Lines(limit_bytes)):
+        yield from batch
+
+
+def records(codec: str, limit_bytes: int) -> Iterator[Any]:
+    """The records of stdin. ValueError for an unknown codec."""
+    known = {"jsonl": _json_records, "pickle": _pickled_records, "bytes": _framed_records}
+    found: Iterator[Any] = _known(codec, known)(limit_bytes)
+    return found
+
+
+def write_lines(texts: Iterable[Union[bytes, str]]) -> int:
+    """Write each as a line; how many there were."""
+    return _written(texts, _as_lines)
+
+
+def write_records(values: Iterable[Any], codec: str) -> int:
+    """Write each as a record; how many there were. ValueError for an unknown codec."""
+    return _written(values, _known(codec, {"jsonl": _as_json, "pickle": _as_pickle, "bytes": _as_frames}))
+
+
+def _known(codec: str, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    if codec not in table:
+        raise ValueError(f"there is no codec {codec!r}; use one of {', '.join(CODECS)}")
+    return table[codec]
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _batches_of(splitter: Splitter) -> Iterator[list[bytes]]:
+    source: Any = sys.stdin.buffer
+    read, feed = source.read1, splitter.feed
+    while True:
+        data = read(READ_BYTES)
+        if not data:
+            break
+        yield feed(data)
+    yield splitter.end()
+
+
+def _framed_records(limit_bytes: int) -> Iterator[bytes]:
+    for batch in _batches_of(Frames(limit_bytes)):
+        yield from batch
+
+
+def _pickled_records(limit_bytes: int) -> Iterator[Any]:
+    """Each frame is the pickle of a list of records: written by a node of the same run, which is trusted as we are."""
+    splitter = Frames(limit_bytes)
+    for batch in _batches_of(splitter):
+        for data in batch:
+            try:
+                found = pickle.loads(data)
+            except Exception as error:
+                raise _unreadable(f"record before byte {splitter.offset}", "pickle", error) from error
+            yield from found
+
+
+def _json_records(limit_bytes: int) -> Iterator[Any]:
+    splitter = Lines(limit_bytes)
+    begin = 0
+    for batch in _batches_of(splitter):
+        values = _scanned(batch)
+        yield from _one_by_one(batch, begin) if values is None else values
+        begin = splitter.offset
+
+
+def _scanned(batch: list[bytes]) -> Union[list[Any], None]:
+    """All lines at once: one decoding, one text that the parser walks along. None where a line is not just a value."""
+    try:
+        text = b"\n".join(batch).decode()
+    except UnicodeDecodeError:
+        return None
+    values, at, size, scan = [], 0, len(text), _SCAN
+    try:
+        while at < size:
+            value, at = scan(text, at)
+            if at < size and text[at] != "\n":
+                return None
+            at += 1
+            values.append(value)
+    except (StopIteration, ValueError, RecursionError):
+        return None
+    return values if len(values) == len(batch) else None
+
+
+_SCAN: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
+
+def _one_by_one(batch: list[bytes], offset: int) -> Iterator[Any]:
+    """The slow way, which knows the line that is wrong; empty lines are no records."""
+    for line in batch:
+        if line.strip():
+            try:
+                value = json.loads(line.decode())
+            except (ValueError, RecursionError) as error:
+                raise _unreadable(f"line at byte {offset}", "JSON", error) from error
+            yield value
+        offset += len(line) + 1
+
+
+def _unreadable(place: str, kind: str, error: Exception) -> RecordError:
+    reason = f"{type(error).__name__}: {str(error)[:200]}"
+    return RecordError(f"the {place} is no {kind} ({reason}); see whether its producer writes the same codec")
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def _written(values: Iterable[Any], encoded: Callable[[list[Any]], bytes]) -> int:
+    sys.stdout.flush()  # what was printed before comes before
+    write, clock = sys.stdout.buffer.write, calls.table.monotonic
+    rest, count, size = iter(values), 0, 1
+    while True:
+        began = clock()
+        batch = list(islice(rest, size))
+        if not batch:
+            break
+        write(encoded(batch))
+        seconds = clock() - began
+        if seconds >= BATCH_SECONDS:  # the next one may take as long: nobody shall wait for it to see this one
+            sys.stdout.buffer.flush()
+        count += len(batch)
+        size = next_batch(size, seconds)
+    sys.stdout.buffer.flush()
+    return count
+
+
+def _as_lines(batch: list[Any]) -> bytes:
+    block = _joined(batch)
+    if block.count(b"\n") != len(batch):
+        wrong = next(each for each in batch if (b"\n" if isinstance(each, bytes) else "\n") in each)
+        raise RecordError(f"the line {wrong[:100]!r} has a newline in it; write lines without their newlines")
+    return block
+
+
+def _joined(batch: list[Any]) -> bytes:
+    try:
+        if isinstance(batch[0], str):
+            return "\n".join((*batch, "")).encode()
+        return b"\n".join((*batch, b""))
+    except TypeError:
+        return b"\n".join([*(each.encode() if isinstance(each, str) else each for each in batch), b""])
+
+
+def _as_json(batch: list[Any]) -> bytes:
+    encode = _ENCODE
+    return "\n".join([*map(encode, batch), ""]).encode()
+
+
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _as_pickle(batch: list[Any]) -> bytes:
+    return framed(pickle.dumps(batch, protocol=5))
+
+
+def _as_frames(batch: list[Any]) -> bytes:
+    pack = LENGTH.pack
+    if {*map(type, batch)} == {bytes} and max(map(len, batch)) <= MAX_FRAME_BYTES:
+        return b"".join([part for record in batch for part in (pack(len(record)), record)])
+    return b"".join([framed(bytes(memoryview(record).cast("B"))) for record in batch])

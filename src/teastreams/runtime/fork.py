@@ -71,13 +71,14 @@ class _Launch(popen_fork.Popen):
 
     def _launch(self, process_obj: Any) -> None:
         self.sentinel = -1
+        leave = calls.table.exit  # held: whatever its node does to our modules, the child never comes back from here
         self.pid = calls.table.fork()
         if self.pid == 0:
             code = 1
             try:
                 code = process_obj._bootstrap(parent_sentinel=process_obj.parent_sentinel)
             finally:
-                calls.table.exit(code)
+                leave(code)
 
 
 class WorkerProcess(_context.Process):  # type: ignore[name-defined,misc,unused-ignore]

@@ -70,7 +70,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     others: bool = True
-    limit_seconds: float = 4.0
+    limit_seconds: float = 10.0
     heavy: bool = False
     possible: Callable[[], bool] = lambda: True
     escapes: bool = False

@@ -133,6 +133,83 @@ def frames(rng: random.Random) -> str:
             assert reader.pending <= 1000 + HEADER_BYTES, "it collects more than it may"
     except FrameError as error:
         return refused(error)
+    assert all(len(payload) <= 1000 for _, payload in got), "a payload over its limit"
+    return "read"
+
+
+def record() -> Checkpoint:
+    """One to be damaged."""
+    return Checkpoint("run", 3, "node", "after", "hash", STATE)
+
+
+def foreign_state(rng: random.Random) -> str:
+    """A state that fits its checksum, since whoever may write the file can make one, of any making at all."""
+    flips = rng.random() < 0.4
+    data = flipped(text_of(STATE).encode(), rng).decode("utf-8", "replace") if flips else json.dumps(tree(rng))
+    try:
+        state = state_of(data)
+    except CheckpointError as error:
+        return refused(error)
+    assert isinstance(state, dict), "a state that is none"
+    return "read"
+
+
+def tree(rng: random.Random, depth: int = 0) -> Any:
+    """JSON with the marks of our own encoding in the wrong places."""
+    choice = rng.randrange(6) if depth < 5 else 5
+    if choice < 3:
+        return {"$kind": rng.choice((*KINDS, 1, None, [], {})), "value": tree(rng, depth + 1)}
+    if choice == 3:
+        return {rng.choice((*NAMES, "$kind", "value")): tree(rng, depth + 1) for _ in range(rng.randrange(4))}
+    if choice == 4:
+        return [tree(rng, depth + 1) for _ in range(rng.randrange(4))]
+    return rng.choice(
+        (None, True, -1, 1.5, 10**300, "", "inf", "x", "2026-01-01", "AAAA", [1, 2], [[1, 2]], [1e300] * 3)
+    )
+
+
+def damaged_row(rng: random.Random) -> str:
+    """A row with one value changed."""
+    row, parts = rows_of(record())
+    columns = list(row)
+    columns[rng.randrange(len(columns))] = rng.choice((*VALUES[:20], b"\xff", "\ud800", rng.random()))
+    try:
+        read = checkpoint_of(tuple(columns), "here", parts.__getitem__)
+    except CheckpointError as error:
+        return refused(error)
+    assert dict(read.state) == STATE, "damage was accepted"
+    assert tuple(columns) == row, "damage was accepted"
+    return "read"
+
+
+class DamagedFile:
+    """A checkpoint file with bytes changed, cut off or put in: what it gives is what was saved, or an error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "run.db"
+        keeper = SqliteCheckpointer(self.path)
+        for _ in range(2):
+            keeper.save(record())
+        with closing(sqlite3.connect(self.path)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.whole = self.path.read_bytes()
+
+    def __call__(self, rng: random.Random) -> str:
+        data = flipped(self.whole, rng)
+        data = data[: rng.randrange(len(data))] if rng.random() < 0.2 else data
+        self.path.write_bytes(data)
+        for companion in ("-wal", "-shm", "-journal"):
+            planted = Path(f"{self.path}{companion}")
+            if planted.exists():
+                planted.unlink()
+            if rng.random() < 0.1:
+                planted.write_bytes(bytes(rng.getrandbits(8) for _ in range(rng.choice((0, 32, 4096)))))
+        keeper = SqliteCheckpointer(self.path)
+        try:
+            found = [keeper.load(), *keeper.list()]
+            keeper.history()
+        except CheckpointError as error:
+            return refused(error)
         assert all(dict(each.state) == STATE and each.step == 3 for each in found), "damage was accepted"
         return "read"
 

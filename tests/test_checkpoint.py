@@ -446,7 +446,15 @@ def cut_in_half(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
+def a_schema_that_is_no_text(path: Path) -> None:
+    SqliteCheckpointer(path).save(record())
+    change(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"CREATE TABLE checkpoints", b"CRE\xa4TE TABLE checkpoints"))
+
+
 HOSTILE = [
+    (a_schema_that_is_no_text, "cannot be used"),
     (symlink_to_a_good_one, "symbolic link"),
     (symlink_into_the_void, "symbolic link"),
     (fifo, "not a regular file"),

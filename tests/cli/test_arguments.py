@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from teastreams.cli import arguments
 from teastreams.cli.arguments import MOST_SECONDS, UsageError, command_line, given_state
 
 
@@ -102,3 +103,14 @@ def test_every_exit_code_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> N
         command_line(["run", "--help"])
     told = " ".join(capsys.readouterr().out.split()).partition("exit codes:")[2]
     assert [int(word) for word in told.replace(",", "").split() if word.isdigit()] == [0, 1, 2, 3, 5, 75, 130, 143]
+
+
+def test_input_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "MOST_CHARACTERS", 100)
+    with pytest.raises(UsageError, match="--input @/dev/zero: more than 100 characters; let a node read"):
+        state_of("--input", "@/dev/zero")
+
+
+def test_a_name_that_no_file_can_have_is_told() -> None:
+    with pytest.raises(UsageError, match="the file cannot be read: embedded null byte"):
+        state_of("--input", "@a\0b")

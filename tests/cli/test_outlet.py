@@ -13,7 +13,7 @@ from typing import Any, Iterator, Mapping
 import pytest
 
 from teastreams.cli import outlet
-from teastreams.core.events import BranchesFinished, NodeFinished, Progress, StateChanged
+from teastreams.core.events import BranchesFinished, NodeFinished, NodeStarted, Progress, StateChanged
 from teastreams.core.merge import ParallelFlowResult
 from teastreams.core.outcome import Status
 from teastreams.engine.results import RunFinished, RunResult
@@ -273,3 +273,17 @@ def test_a_message_cannot_drive_the_terminal_it_is_shown_on(
     monkeypatch.setattr("sys.stderr", screen)
     outlet.say("bad \x1b]0;renamed\x07\n  line 2")
     assert screen.getvalue() == shown
+
+
+@pytest.mark.parametrize("put", ["result", "event"])
+def test_a_result_on_a_terminal_cannot_drive_it_either(put: str) -> None:
+    """JSON writes the first 32 characters as escapes, but not the controls from 0x80 on, nor marks of direction."""
+    screen, pipe = Screen(True), Screen(False)
+    for file in (screen, pipe):
+        if put == "result":
+            outlet.write_result(outlet.state_as_json({"k": "\x9b2J\u202e"}), None, file)
+        else:
+            outlet.EventLog("-", file).write(NodeStarted("\x9b2J\u202e", 1))
+    assert "\x9b" not in screen.getvalue()
+    assert "\\x9b2J\\u202e" in screen.getvalue()
+    assert "\x9b2J\u202e" in pipe.getvalue()

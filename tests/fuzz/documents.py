@@ -139,8 +139,13 @@ class Judge:
         self.canary = folder / "canary"
         self.file = str(folder / "mutant.yaml")
         self.counts: Counter[str] = Counter()
-        self.slowest = 0.0
+        self.slowest, self.slowest_at = 0.0, 0
         self._watch = Watch()
+
+    @property
+    def judged(self) -> int:
+        """How many documents so far."""
+        return sum(self.counts.values())
 
     def judge(self, data: bytes, draw: bool = True) -> str:
         """What is wrong with how a document is treated; "" if nothing is."""
@@ -148,7 +153,7 @@ class Judge:
         self._watch.acts.clear()
         with limited(), self._watch.armed():
             outcome, wrong = complaint(data, self.file, draw)
-        self.slowest = max(self.slowest, time.monotonic() - begun)
+        self.slowest, self.slowest_at = max((self.slowest, self.slowest_at), (time.monotonic() - begun, self.judged))
         self.counts[outcome] += 1
         if self._watch.acts:
             return f"it acted: {self._watch.acts[0]}"
@@ -177,7 +182,9 @@ def main(count: int, seed: int, most_failures: int = 20) -> int:
             if len(failures) >= most_failures:
                 break
         counts = ", ".join(f"{name} {total}" for name, total in sorted(judge.counts.items()))
-        sys.stdout.write(f"seed {seed}: {index + 1} mutants, {counts}, slowest {judge.slowest:.2f} s\n")
+        sys.stdout.write(
+            f"seed {seed}: {index + 1} mutants, {counts}, slowest {judge.slowest:.2f} s (about {judge.slowest_at})\n"
+        )
     return 1 if failures else 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any, Callable, Union
 
 import yaml
@@ -139,6 +140,14 @@ def recoded(data: bytes, rng: random.Random) -> bytes:
     if change == 1:
         return text.encode("latin-1", "replace").replace(b"a", b"\xe4", rng.randrange(3))
     return text.replace("\n", rng.choice(("\r\n", "\r", "\n\n", "\u2028", "\x85", "\n\r"))).encode()
+
+
+def renamed(data: bytes, rng: random.Random) -> bytes:
+    """A word, wherever it stands, becomes another, or two words change places: names, keys, kinds and expressions."""
+    words = sorted(set(re.findall(rb"[\w.]+", data))) or [b"a"]
+    one, other = rng.choice(words), rng.choice((rng.choice(words), rng.choice(NAMES + WORDS + KEYS).encode()))
+    how = {one: other, other: one} if rng.random() < 0.5 else {one: other}
+    return re.sub(rb"[\w.]+", lambda found: how.get(found.group(), found.group()), data)
 
 
 def renumbered(data: bytes, rng: random.Random) -> bytes:
@@ -275,7 +284,9 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def mutant(data: bytes, rng: random.Random) -> bytes:
-    """One to three mutations of a document, one after another."""
+    """One to three mutations of a document, one after another; of some, one that may leave it right."""
+    if rng.random() < 0.3:
+        return renamed(data, rng)
     for _ in range(rng.choice((1, 1, 1, 1, 2, 3))):
         data = rng.choice(MUTATIONS)(data, rng)[: rng.choice(MOST_BYTES)]
     return data

@@ -66,3 +66,12 @@ def test_the_watch_sees_what_a_document_must_not_do(act: str, told: str, tmp_pat
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert f"it acted: {told}" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_hostile_values_are_read_as_they_are_or_refused_by_their_own_error() -> None:
+    """Expressions, templates, frames, checkpoints and JSON of the command line."""
+    command = [sys.executable, str(HERE / "values.py"), "20000" if ALL else "200", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -59,7 +59,9 @@ class Watch:
         if event == "open":
             return bool(isinstance(args[2], int) and args[2] & _WRITING)
         if event == "import":
-            return str(args[0]).partition(".")[0] not in self._known
+            # Jinja is looked for where it is not there; a name with `_` in front is the inside of a module of Python's.
+            name = str(args[0]).partition(".")[0]
+            return name not in self._known and name != "jinja2" and not name.startswith("_")
         if event == "exec":
             return not _of_a_module(args[0])
         return event.startswith(_ACTING)

@@ -130,7 +130,8 @@ class SqliteCheckpointer:
             with closing(sqlite3.connect(address, timeout=BUSY_SECONDS, isolation_level=None, uri=True)) as database:
                 _prepare(database, self._path)
                 yield database
-        except sqlite3.Error as error:
+        # SQLite's own words about damage may repeat bytes that are no text, and then cannot be said.
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise CheckpointError(f"the checkpoint file {self._path} cannot be used: {error}") from error
 
 

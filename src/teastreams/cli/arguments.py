@@ -20,6 +20,8 @@ EPILOG = (
 
 MOST_SECONDS = 100_000_000
 """Three years. The kernel's timers take more, but not everything that a float can hold."""
+MOST_CHARACTERS = 256 * 1024 * 1024
+"""Of --input: as many as the default limit of what a node may return has bytes. `/dev/zero` has no end."""
 
 
 class _Version(argparse.Action):
@@ -113,9 +115,13 @@ def _read(text: str) -> str:
     try:
         # Not sys.stdin: its encoding is the terminal's, JSON is UTF-8; and it is None when the caller closed it.
         with open(0 if text == "-" else text[1:], encoding="utf-8", closefd=text != "-") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
+            source = file.read(MOST_CHARACTERS + 1)
+    except (OSError, ValueError) as error:  # a name with a null character, bytes that are no text
         raise UsageError(f"--input {text}: the file cannot be read: {error}") from None
+    if len(source) > MOST_CHARACTERS:
+        message = f"--input {text}: more than {MOST_CHARACTERS} characters"
+        raise UsageError(f"{message}; let a node read large data from a file")
+    return source
 
 
 def _value(text: str) -> Any:

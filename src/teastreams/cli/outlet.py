@@ -135,7 +135,7 @@ def write_result(text: str, path: Optional[str], stdout: IO[str]) -> None:
     """
     try:
         if path is None:
-            stdout.write(text + "\n")
+            stdout.write(shown(text, stdout) + "\n")
             stdout.flush()
         elif _is_special(path):
             with open(path, "w", encoding="utf-8", errors=ESCAPED) as file:
@@ -146,6 +146,11 @@ def write_result(text: str, path: Optional[str], stdout: IO[str]) -> None:
         return
     except OSError as error:
         raise CannotWrite(f"the result cannot be written to {path or 'stdout'}: {error.strerror}") from error
+
+
+def shown(text: str, file: IO[str]) -> str:
+    """The text as it goes to a file; on a terminal nothing in it acts, which JSON alone leaves to half of them."""
+    return "\n".join(map(visible, text.split("\n"))) if file.isatty() else text
 
 
 def _is_special(path: str) -> bool:
@@ -177,9 +182,7 @@ def may_reach_terminal(file: IO[str]) -> bool:
 def say(text: str) -> None:
     """One message to stderr. On a terminal nothing in it acts: an error may repeat what strangers wrote."""
     with suppress(OSError, ValueError, AttributeError):  # stderr may be full, closed, or None
-        if sys.stderr.isatty():
-            text = "\n".join(map(visible, text.split("\n")))
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(shown(text, sys.stderr) + "\n")
         sys.stderr.flush()
 
 
@@ -225,7 +228,7 @@ class EventLog:
         head = {"seq": self._count, "time": round(self._clock(), 6), "type": type(event).__name__}
         line = json.dumps({**head, **_fields(event)}, ensure_ascii=False, allow_nan=False)
         try:
-            self._file.write(line + "\n")
+            self._file.write(shown(line, self._file) + "\n")
             self._file.flush()
         except BrokenPipeError:
             self.close()

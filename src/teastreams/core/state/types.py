@@ -96,7 +96,7 @@ def type_named(text: str) -> Type:
     if not bracket:
         return plain
     if not inner.endswith("]"):
-        raise UnknownType(f"{_quoted(text)} has no closing bracket", f"write `{name}[...]`")
+        raise UnknownType(f"{_quoted(text)} has no closing bracket", f"write `{name.strip()}[...]`")
     return _with_arguments(plain, [type_named(part) for part in _parts(inner[:-1], ",")])
 
 
@@ -180,4 +180,5 @@ def _parts(text: str, mark: str) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    return f"`{text[:MAX_SHOWN]}`" if text else "an empty text"
+    shown = text[:MAX_SHOWN]
+    return f"`{shown if shown.isprintable() else ascii(shown)[1:-1]}`" if text else "an empty text"

@@ -42,7 +42,7 @@ def output_of(block: Block) -> Optional[Output]:
         return None
     if not isinstance(value, YamlMapping):
         return name_of(value, "output", block.label, block.report)
-    found = {entry.key: _expression(block, f"output.{entry.key}", entry.value) for entry in value.entries}
+    found = {entry.key: _expression(block, f"output.{escaped(entry.key)}", entry.value) for entry in value.entries}
     return {key: each for key, each in found.items() if each is not None}
 
 
@@ -92,7 +92,7 @@ def _arguments(block: Block) -> Mapping[str, Any]:
         try:
             found[entry.key] = tree_of(plain(entry.value))
         except ExpressionError as error:
-            message = f"`with.{entry.key}` of {block.label}: {escaped(str(error))}"
+            message = f"`with.{escaped(entry.key)}` of {block.label}: {escaped(str(error))}"
             block.report.add(place_of(entry), message, escaped(error.fix))
     return found
 

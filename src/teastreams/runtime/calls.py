@@ -133,6 +133,7 @@ class Calls:
     rename: Callable[[str, str], None] = os.replace
     chdir: Callable[[str], None] = os.chdir
     execvpe: Callable[..., Any] = os.execvpe
+    closerange: Callable[[int, int], None] = os.closerange
     set_inheritable: Callable[[int, bool], None] = os.set_inheritable
     unlink: Callable[..., None] = os.unlink
     mkfifo: Callable[[str, int, str], None] = _mkfifo
@@ -163,7 +164,9 @@ class Calls:
     get_handler: Callable[..., Any] = signal.getsignal
     raise_signal: Callable[[int], None] = signal.raise_signal
     set_wakeup_fd: Callable[..., int] = signal.set_wakeup_fd
-    sigmask: Callable[..., Any] = signal.pthread_sigmask
+    # The function under Python's, where that is kept: the wrapper answers with an enum member for each blocked signal,
+    # 64 of them whenever a mask is lifted, eight times in a run of two nodes.
+    sigmask: Callable[..., Any] = getattr(signal.pthread_sigmask, "__wrapped__", signal.pthread_sigmask)
     getrlimit: Callable[[int], tuple[int, int]] = resource.getrlimit
     set_core_limit: Callable[[], None] = _no_core_file
     urandom: Callable[[int], bytes] = os.urandom

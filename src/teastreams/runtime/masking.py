@@ -13,6 +13,9 @@ from typing import Iterator
 
 from teastreams.runtime import calls
 
+EVERY_SIGNAL = tuple(map(int, signal.valid_signals()))
+"""Asked for once, and as plain numbers: `valid_signals` makes an enum member of each of the 64 in every call."""
+
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
@@ -23,7 +26,7 @@ def signals_blocked() -> Iterator[None]:
     """
     old = calls.table.sigmask(signal.SIG_BLOCK, [])
     try:
-        calls.table.sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        calls.table.sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
         yield
     finally:
         calls.table.sigmask(signal.SIG_SETMASK, old)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any, Optional
 
 import pytest
@@ -298,3 +299,26 @@ class TestTheCallerReads:
         plan = self.opened("c<x", "x", external="x")
 
         assert sorted(plan.ends_of(OUTSIDE)) == [("x", "w"), ("x>", "r")]
+
+
+class _Counting(dict):  # type: ignore[type-arg]
+    """A dict that counts how often all of it was looked through."""
+
+    looks = 0
+
+    def values(self) -> Any:
+        self.looks += 1
+        return super().values()
+
+
+def test_the_ends_of_all_workers_cost_one_look_at_the_pipes():
+    """Every worker asks for its ends: a look at all pipes for each of them would be quadratic."""
+    names = [f"n{index}" for index in range(50)]
+    streams = [NodeStreamsConfig(stdin=f"c{i}" if i else None, stdout=f"c{i + 1}") for i in range(50)]
+    plan = plan_section(list(zip(names, streams)), StreamSettings(), frozenset({"c50"}))
+    pipes = _Counting(plan.pipes)
+    counted = replace(plan, pipes=pipes)
+    assert [counted.ends_of(name) for name in names] == [plan.ends_of(name) for name in names]
+    assert counted.ends_of("n7") == (("c7", "r"), ("c8", "w"))
+    assert counted.ends_of("nobody") == ()
+    assert pipes.looks == 1

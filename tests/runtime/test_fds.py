@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import threading
+from dataclasses import replace
 from typing import Iterator
 
 import pytest
@@ -252,3 +253,19 @@ def test_a_limit_below_our_lowest_number_is_one_too_many_descriptors(monkeypatch
         assert raised.value.errno == heard
     os.close(read)
     os.close(write)
+
+
+def test_many_foreign_descriptors_are_closed_in_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbouring numbers go in one call, however many; gaps and what is kept are left alone."""
+    ranges: list[tuple[int, int]] = []
+    monkeypatch.setattr(calls, "table", replace(calls.table, closerange=lambda *ends: ranges.append(ends)))
+    book = Ledger()
+    monkeypatch.setattr("teastreams.runtime.fds.ledger", book)
+    owned = {number: Fd(number, "any") for number in (*range(1000, 4000), 5000)}
+    closed = Fd(-1, "closed before")
+    book.close_all_but([owned[2000]])
+    assert ranges == [(1000, 2000), (2001, 4000), (5000, 5001)]
+    assert {number for number, fd in owned.items() if fd} == {2000}
+    assert not closed
+    assert book.open == {owned[2000]}
+    owned[2000].take()

@@ -110,6 +110,11 @@ class SectionPlan:
             above[name] = (*above[producer], producer) if producer else ()
         return above
 
+    @cached_property
+    def fanouts(self) -> Mapping[str, str]:
+        """Every fan-out worker -> the channel that it serves."""
+        return {worker.name: worker.fanout_of for worker in self.workers if worker.fanout_of is not None}
+
     def producer_of(self, node: str) -> str:
         """The node that writes what `node` reads; OUTSIDE if it reads nothing or the caller writes it."""
         channel = self.inputs.get(node)
@@ -117,12 +122,16 @@ class SectionPlan:
 
     def ends_of(self, worker: str) -> tuple[tuple[str, str], ...]:
         """The pipe ends this worker holds, as (pipe, "r" or "w"): it closes all others."""
-        return tuple(
-            (pipe.name, end)
-            for pipe in self.pipes.values()
-            for end, holder in (("r", pipe.reader), ("w", pipe.writer))
-            if holder == worker
-        )
+        return self._ends.get(worker, ())
+
+    @cached_property
+    def _ends(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Read once for all: every worker asks, and a look at all pipes for each of them is quadratic."""
+        held: dict[str, list[tuple[str, str]]] = {}
+        for pipe in self.pipes.values():
+            for end, holder in (("r", pipe.reader), ("w", pipe.writer)):
+                held.setdefault(holder, []).append((pipe.name, end))
+        return {holder: tuple(ends) for holder, ends in held.items()}
 
 
 def fanout_name(channel: str) -> str:
@@ -154,10 +163,13 @@ def plan_section(
     names = [name for config in streams.values() for name in config.channels]
     sinks = _sink_names(inputs, names, opened)
     channels: dict[str, Channel] = {}
+    reading: dict[str, list[str]] = {}
+    for node, name in inputs.items():
+        reading.setdefault(name, []).append(node)
     for name in dict.fromkeys(names):
-        readers = [node for node, channel in inputs.items() if channel == name]
+        readers = reading.get(name, [])
         outside = name in external or name in bound.values()
-        readers += [OUTSIDE] * (name in opened or (outside and not readers))
+        readers = readers + [OUTSIDE] * (name in opened or (outside and not readers))
         channels[name] = _channel(name, producers.get(name, (OUTSIDE, 1)), readers, streams, settings, sinks)
     order = in_stream_order(streams, {node: channels[name].producer for node, name in inputs.items()})
     return SectionPlan(

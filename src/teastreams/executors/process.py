@@ -291,15 +291,14 @@ def _given(plan: SectionPlan, registry: StreamRegistry) -> dict[tuple[str, str],
     given: dict[tuple[str, str], Fd] = {}
     for channel in plan.channels.values():
         live = registry.get(channel.name)
-        for pipe in plan.pipes.values():
-            # Of a broadcast the registry's pipe is the source; when the caller reads a direct channel, it is the only
-            # one.
-            if live is None or pipe.name != channel.source:
-                continue
-            for side, holder in (("r", pipe.reader), ("w", pipe.writer)):
-                end = live.take_end(side) if holder != OUTSIDE else None
-                if end is not None:
-                    given[pipe.name, side] = end
+        # Of a broadcast the registry's pipe is the source; when the caller reads a direct channel, it is the only one.
+        pipe = plan.pipes.get(channel.source)
+        if live is None or pipe is None:
+            continue
+        for side, holder in (("r", pipe.reader), ("w", pipe.writer)):
+            end = live.take_end(side) if holder != OUTSIDE else None
+            if end is not None:
+                given[pipe.name, side] = end
     return given
 
 

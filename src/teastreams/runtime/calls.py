@@ -202,6 +202,7 @@ class Calls:
     rename: Callable[[str, str], None] = os.replace
     chdir: Callable[[str], None] = os.chdir
     execvpe: Callable[..., Any] = os.execvpe
+    closerange: Callable[[int, int], None] = os.closerange
     set_inheritable: Callable[[int, bool], None] = os.set_inheritable
     unlink: Callable[..., None] = os.unlink
     mkfifo: Callable[[str, int, str], None] = _mkfifo

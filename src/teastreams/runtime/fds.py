@@ -40,8 +40,23 @@ class Ledger:
         self.depth += 1
         self.guard = threading.RLock()
         kept = set(keep)
-        for fd in [fd for fd in self.open if fd not in kept]:
-            fd.close()
+        foreign = [fd for fd in self.open if fd not in kept]
+        # A child of a section of 500 inherits 3 000 of them, and 500 children do: whole runs of numbers go in one call.
+        for first, after in _runs(sorted(fd.take() for fd in foreign)):
+            calls.table.closerange(first, after)
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Sorted numbers as (first, behind the last) of each unbroken run of them; -1 is none. Nobody else's is in one."""
+    first = after = -1
+    for number in numbers:
+        if number != after and first >= 0:
+            yield first, after
+        if number != after or first < 0:
+            first = number
+        after = number + 1
+    if first >= 0:
+        yield first, after
 
 
 ledger = Ledger()

@@ -13,7 +13,8 @@ from typing import Any, Iterator
 
 from teastreams.runtime import calls
 
-_ALL = frozenset(map(int, signal.valid_signals()))
+EVERY_SIGNAL = tuple(map(int, signal.valid_signals()))
+"""Asked for once, and as plain numbers: `valid_signals` makes an enum member of each of the 64 in every call."""
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def signals_blocked() -> Iterator[Any]:
     """
     old = calls.table.sigmask(signal.SIG_BLOCK, [])
     try:
-        calls.table.sigmask(signal.SIG_BLOCK, _ALL)
+        calls.table.sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
         yield old
     finally:
         calls.table.sigmask(signal.SIG_SETMASK, old)

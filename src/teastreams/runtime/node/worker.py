@@ -28,6 +28,7 @@ from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, give_back, ledger
 from teastreams.runtime.gauges import Gauge
 from teastreams.runtime.lifeline import arm
+from teastreams.runtime.masking import EVERY_SIGNAL
 from teastreams.runtime.node import stdio
 from teastreams.runtime.node.branch import dump_figures
 from teastreams.runtime.node.control import Control
@@ -123,7 +124,7 @@ def enter(seat: Seat) -> None:
 def default_signals() -> None:
     """Every inherited handler back to what a fresh Python has: a host's handler would make us immune to TERM."""
     calls.table.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
+    for number in EVERY_SIGNAL:
         if calls.table.get_handler(number) not in (signal.SIG_DFL, None):
             calls.table.set_handler(number, signal.SIG_DFL)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # then a write says EPIPE or EFBIG instead of killing

@@ -35,6 +35,7 @@ class Accounts:
 
     def __init__(self, order: Order, judge: Judge, gauges: Gauges) -> None:
         self._order, self._judge, self._gauges = order, judge, gauges
+        self._indexes = {worker.name: index for index, worker in enumerate(order.plan.workers)}
         self._started = calls.table.monotonic()
         self._updates: dict[str, Update] = {}
         self._fault: Optional[NodeError] = None
@@ -160,8 +161,7 @@ class Accounts:
             self._waited[child.name, fd] = gauge.waited_seconds(fd)
 
     def _gauge(self, child: Child) -> Gauge:
-        index = next(i for i, worker in enumerate(self._order.plan.workers) if worker.name == child.name)
-        return self._gauges.gauge(index)
+        return self._gauges.gauge(self._indexes[child.name])
 
     # -- figures --------------------------------------------------------------------------------------------
 

@@ -62,4 +62,4 @@ class Order:
 
     def channel_of(self, fanout: str) -> Optional[str]:
         """The channel that this fan-out worker serves; None for a node's worker."""
-        return next((worker.fanout_of for worker in self.plan.workers if worker.name == fanout), None)
+        return self.plan.fanouts.get(fanout)

@@ -183,10 +183,10 @@ def _expressions(block: Block, key: str) -> Optional[Mapping[str, Expression]]:
     found: dict[str, Expression] = {}
     for entry in value.entries:
         if not isinstance(entry.value, YamlScalar) or not isinstance(entry.value.value, str):
-            message = f"`{key}.{entry.key}` of {block.label} must be an expression, not {kind(entry.value)}"
-            block.report.add(place_of(entry), message, f'write `{entry.key}: "{{{{ state.some_key }}}}"`')
+            message = f"`{key}.{escaped(entry.key)}` of {block.label} must be an expression, not {kind(entry.value)}"
+            block.report.add(place_of(entry), message, f'write `{escaped(entry.key)}: "{{{{ state.some_key }}}}"`')
             continue
-        expression = _parsed(block, f"{key}.{entry.key}", entry.value)
+        expression = _parsed(block, f"{key}.{escaped(entry.key)}", entry.value)
         if expression is not None:
             found[entry.key] = expression
     return found

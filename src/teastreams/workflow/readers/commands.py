@@ -12,6 +12,7 @@ from typing import Optional
 from teastreams.core.graph import Command
 from teastreams.workflow.document import YamlMapping, YamlScalar, YamlSequence, YamlValue
 from teastreams.workflow.values import Block, kind
+from teastreams.workflow.wording import escaped
 
 BESIDE_A_COMMAND = ("env", "cwd", "ok_exit_codes")
 
@@ -75,8 +76,8 @@ def _environment(block: Block) -> dict[str, Optional[str]]:
     env: dict[str, Optional[str]] = {}
     for entry in value.entries:
         if not isinstance(entry.value, YamlScalar) or isinstance(entry.value.value, bool):
-            message = f"`{entry.key}` in `env` of {block.label} is {kind(entry.value)}"
-            block.report.add(entry.where, message, f'write `{entry.key}: "text"`, or null to remove it')
+            message = f"`{escaped(entry.key)}` in `env` of {block.label} is {kind(entry.value)}"
+            block.report.add(entry.where, message, f'write `{escaped(entry.key)}: "text"`, or null to remove it')
         else:
             env[entry.key] = _text(entry.value)
     return env

@@ -350,7 +350,7 @@ MISTAKES = [
     PIPE.replace("enabled: true", "enabled: false"),
     PIPE.replace("streams: {stdin: lines}, ", ""),
     PIPE.replace(ANOTHER, ANOTHER + "streams: {stdin: lines}, "),
-    PIPE + "".join(f"  - {{name: n{n}, streams: {{stdin: lines}}, run: print(9)}}\n" for n in range(64)),
+    PIPE + "".join(f"  - {{name: n{n}, streams: {{stdin: lines}}, run: print(9)}}\n" for n in range(256)),
     PIPE.replace("{name: producer, ", "{name: producer, interrupt_after: true, "),
     PIPE.replace(ANOTHER, ANOTHER + "timeout: 1, "),
     PIPE.replace("enabled: true", "enabled: true, buffer_limit: 64K"),

@@ -1,9 +1,9 @@
 """Cost against size: many nodes in one section, many readers of one channel, many sections in a row.
 
-    python tests/benchmarks/scale.py [--largest 250]
+    python tests/benchmarks/scale.py [--largest 500]
 
 Prints one table; the last column is milliseconds per member, which stays flat where the cost grows linearly. The soft
-limit of open files is raised within the hard one. A workflow may have 256 nodes, so the curve ends there. It asserts
+limit of open files is raised within the hard one. A workflow may have 512 nodes. It asserts
 nothing: a wall clock is no fact.
 """
 
@@ -16,7 +16,7 @@ from typing import Callable
 
 import teastreams as ts
 
-NODES, READERS, SECTIONS = (10, 50, 100, 250), (4, 16, 64, 128, 250), (10, 25, 50, 100)
+NODES, READERS, SECTIONS = (10, 50, 100, 250, 500), (4, 16, 64, 128, 256), (10, 25, 50, 100)
 
 
 def _write(_state: dict) -> None:
@@ -91,7 +91,7 @@ def measure(make: Callable[[int], ts.StateGraph], count: int) -> tuple[float, fl
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--largest", type=int, default=250)
+    parser.add_argument("--largest", type=int, default=500)
     largest = parser.parse_args().largest
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -600,7 +600,7 @@ def test_more_readers_than_possible_are_refused() -> None:
     edge = Edge("p", tuple(readers), stream_mode="broadcast")
     assert told(graph("p>x " + " ".join(f"{name}<x" for name in readers), [edge])) == [
         (
-            "channel 'x' has 65 readers, and at most 64 are possible; let one of them pass the stream on through a "
+            "channel 'x' has 257 readers, and at most 256 are possible; let one of them pass the stream on through a "
             "channel "
             "of its own"
         )
@@ -610,7 +610,7 @@ def test_more_readers_than_possible_are_refused() -> None:
 def test_more_nodes_than_possible_are_refused_before_anything_else() -> None:
     """Other rules may take the square of the number of nodes: a huge graph is refused without them."""
     assert told(graph(" ".join(["n"] * (MAX_NODES + 1)))) == [
-        "this workflow has 257 nodes, and at most 256 are possible; split it into several workflows"
+        "this workflow has 513 nodes, and at most 512 are possible; split it into several workflows"
     ]
 
 
@@ -1035,14 +1035,14 @@ def test_whatever_has_no_problems_unfolds_into_a_flow_with_every_node_once() -> 
 
 
 def test_a_dense_graph_is_refused_at_once() -> None:
-    """256 nodes, each with an edge to every other: no rule takes more than their square times the bits of a set."""
+    """512 nodes, each with an edge to every other: no rule takes more than their square times the bits of a set."""
     names = [f"n{number}" for number in range(MAX_NODES)]
     edges = [Edge(name, tuple(other for other in names if other != name)) for name in names]
     texts = told(graph(" ".join(names), edges))
-    several = [text for text in texts if "has 255 ways on: " in text]
+    several = [text for text in texts if "has 511 ways on: " in text]
     assert len(several) == MAX_NODES
     assert several[0] == (
-        "node 'n0' has 255 ways on: n0 -> n1 and n0 -> n2 and n0 -> n3 and n0 -> n4 and others; "
+        "node 'n0' has 511 ways on: n0 -> n1 and n0 -> n2 and n0 -> n3 and n0 -> n4 and others; "
         "say when each is taken: `when: EXPRESSION`"
     )
     assert [text for text in texts if text not in several] == [f"{ENDLESS} n0 -> n1 -> n0; {WAY_OUT} `{FINISH}`"]

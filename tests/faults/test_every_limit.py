@@ -131,8 +131,8 @@ LIMITS = [
         "262144",
     ),
     Limit("the edges of a document", 1024, schema.MAX_EDGES, edges, "at most 1024 are possible"),
-    Limit("the nodes of a workflow", 256, MAX_NODES, nodes, "at most 256 are possible"),
-    Limit("the readers of a channel", 64, MAX_CONSUMERS, readers, "64"),
+    Limit("the nodes of a workflow", 512, MAX_NODES, nodes, "at most 512 are possible"),
+    Limit("the readers of a channel", 256, MAX_CONSUMERS, readers, "256"),
     Limit("runs inside of each other", 10, preflight.MAX_DEPTH, runs_inside, "too deep inside of others"),
     Limit("the depth of a checkpoint's value", 100, values.MAX_DEPTH, deep, "100"),
     Limit(

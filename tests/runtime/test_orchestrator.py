@@ -156,9 +156,9 @@ def test_a_creation_that_fails_half_way_is_rolled_back(
 
 @pytest.mark.scenario("001.3-UNIT-007")
 def test_more_consumers_than_the_maximum_are_refused(tee: ts.TeeOrchestrator) -> None:
-    """64 are the most unless told otherwise; the error says what to do, and nothing is made."""
-    with pytest.raises(ValueError, match="65 consumers, and at most 64") as refusal:
-        tee.create_broadcast("lines", 65)
+    """256 are the most unless told otherwise; the error says what to do, and nothing is made."""
+    with pytest.raises(ValueError, match="257 consumers, and at most 256") as refusal:
+        tee.create_broadcast("lines", 257)
 
     assert isinstance(refusal.value, ts.WorkflowError)
     assert "max_consumers" in refusal.value.problems[0].fix

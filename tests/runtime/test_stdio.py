@@ -148,7 +148,7 @@ class TestReading:
         nodes[0].tell(ALL_WELL)
 
         assert nodes[0].input.read(10) == b"late"
-        assert waits == [None, None]
+        assert waits == [0, None, None]
         nodes[0].give_back()
 
     def test_reading_nothing_waits_for_nothing(self, node: Node) -> None:

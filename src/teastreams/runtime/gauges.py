@@ -30,6 +30,10 @@ class Phase(IntEnum):
     """Another program has taken the worker's place: nobody counts here any more."""
 
 
+# Numbers, not members: looking a member up in its class costs as much as the clock in the oldest Pythons.
+_OWN_CODE, _WAITS = Phase.OWN_CODE.value, (Phase.READING.value, Phase.WRITING.value)
+
+
 class Gauge:
     """The slots of one worker: bytes, records and waiting on descriptors 0, 1 and 2, and its phase."""
 
@@ -52,7 +56,7 @@ class Gauge:
         """Newlines moved so far on descriptor 0, 1 or 2, if anybody counts them."""
         return int(self._cells[self._first + _RECORDS + fd])
 
-    def begin(self, phase: Phase, fd: int) -> None:
+    def begin(self, phase: int, fd: int) -> None:
         """The worker waits from now on: to read, to write or for the verdict on descriptor 0, 1 or 2."""
         cells, first = self._cells, self._first
         cells[first + _SINCE] = _now()
@@ -63,9 +67,10 @@ class Gauge:
         """The worker is back in its own code; what it waited is added up."""
         cells, first = self._cells, self._first
         waited = _now() - cells[first + _SINCE]
-        if cells[first + _PHASE] in (Phase.READING, Phase.WRITING):
-            cells[first + _WAITED + cells[first + _PHASE_FD]] += max(0, waited)
-        cells[first + _PHASE] = Phase.OWN_CODE
+        phase = cells[first + _PHASE]
+        if phase in _WAITS and waited > 0:
+            cells[first + _WAITED + cells[first + _PHASE_FD]] += waited
+        cells[first + _PHASE] = _OWN_CODE
 
     def waited_seconds(self, fd: int) -> float:
         """How long it has waited to read (0) or to write (1, 2), a wait that still lasts included."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from teastreams.runtime.node.control import Control
 
 BUFFER_BYTES = 65536
+WRITE_BUFFER_BYTES = 61440
+"""Less than a write of 64 KiB, and than a chunk of text: io hands what is larger than its buffer on without a copy."""
+_READING, _WRITING = Phase.READING.value, Phase.WRITING.value
 _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
@@ -72,13 +75,9 @@ class InputPipe(io.RawIOBase):
             raise self._failure
         if self._at_end or not len(buffer):
             return 0
-        self._gauge.begin(Phase.READING, 0)
-        try:
-            count = self._read(buffer)
-            if count == 0:
-                self._end()
-        finally:
-            self._gauge.end()
+        count = self._read(buffer)
+        if count == 0:
+            self._end()
         self._gauge.add(0, count)
         if self._counts_records:
             self._gauge.add_records(0, bytes(buffer[:count]).count(b"\n"))
@@ -108,11 +107,20 @@ class InputPipe(io.RawIOBase):
 
     def _read(self, buffer: Any) -> int:
         while True:
-            self._wait_for_bytes()
+            # What is there is read at once: only a wait is worth two looks at the clock.
+            if not self._watch_input.poll(0):
+                self._wait()
             try:
                 return calls.table.readv(self._fd, [buffer])
             except BlockingIOError:  # a stream of the caller's that is non-blocking, and somebody else was quicker
                 continue
+
+    def _wait(self) -> None:
+        self._gauge.begin(_READING, 0)
+        try:
+            self._wait_for_bytes()
+        finally:
+            self._gauge.end()
 
     def _wait_for_bytes(self) -> None:
         """Until descriptor 0 has bytes or its end. A failed verdict cuts the wait, an unheld end never comes."""
@@ -136,9 +144,11 @@ class InputPipe(io.RawIOBase):
         return self._drain_seconds if self._producer else None
 
     def _end(self) -> None:
-        self._gauge.end()
         self._gauge.begin(Phase.VERDICT, 0)
-        verdict = self._control.verdict()
+        try:
+            verdict = self._control.verdict()
+        finally:
+            self._gauge.end()
         if not verdict.well:
             self._fail(UpstreamFailed(verdict.culprit, verdict.reason))
         self._control.take_updates()
@@ -183,7 +193,7 @@ class OutputPipe(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Write some of `data`; BrokenPipeError when every reader has gone."""
-        self._gauge.begin(Phase.WRITING, self._fd)
+        self._gauge.begin(_WRITING, self._fd)
         try:
             count = self._write(data)
         finally:
@@ -244,8 +254,10 @@ def text_reader(raw: io.RawIOBase) -> io.TextIOWrapper:
 
 def text_writer(raw: io.RawIOBase, errors: str, line_buffering: bool) -> io.TextIOWrapper:
     """A text layer as Python gives sys.stdout (block buffered on a channel) or sys.stderr."""
-    buffer = io.BufferedWriter(raw, BUFFER_BYTES)
-    return io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, newline="\n", line_buffering=line_buffering)
+    buffer = io.BufferedWriter(raw, WRITE_BUFFER_BYTES)
+    text = io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, newline="\n", line_buffering=line_buffering)
+    text._CHUNK_SIZE = BUFFER_BYTES  # type: ignore[attr-defined]
+    return text
 
 
 def install(stdin: io.TextIOBase, stdout: io.TextIOBase, stderr: io.TextIOBase) -> list[Any]:

@@ -1,6 +1,6 @@
 """The fault plan: which call of which process fails, and how. Planted in the call table before anything is forked.
 
-    Fault("fan-out", "write", 3, "EPIPE")      the third write of the fan-out worker raises BrokenPipeError
+    Fault("fan-out", "temporary_file", 1, "ENOSPC")      the first overflow file of the fan-out worker has no room
 
 Children inherit the table by fork, so a plan needs no channel; a shared page says afterwards whether it fired, and how
 often each role made each call. A role is the name of a process of multiprocessing: of its node, fan-out, supervisor.
@@ -11,6 +11,7 @@ blocking descriptor, EIO on a pipe) is passed through and does not count as fire
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import signal
@@ -33,7 +34,6 @@ BEFALLS: dict[str, tuple[str, ...]] = {
     "EAGAIN": ("fork", "read", "readv", "write"),
     "EIO": (*MOVING, "close", "fstat"),
     "ENOSPC": ("pwrite", "temporary_file"),
-    "EPIPE": ("write",),
     "EPERM": ("fcntl", "pidfd_open"),
     "short": MOVING,
     "kill": (),
@@ -41,6 +41,8 @@ BEFALLS: dict[str, tuple[str, ...]] = {
     "exit": (),
 }
 ANYTHING = ("kill", "stop", "exit")
+# EPIPE is not planted: a writer that gets it while its reader lives is no machine that there is. Readers that leave are
+# made by nodes that leave (`evil/streams.py`).
 # Not calls that can fail or at which anything could be seen to happen.
 NEVER = {"monotonic", "getpid", "geteuid", "urandom", "get_handler", "exit", "raise_signal"}
 ROLES = ("supervisor", "producer", "consumer", "fan-out", "other")
@@ -163,7 +165,10 @@ def _befallen(call: Callable[..., Any], name: str, page: Page, action: str, args
 
 
 def _possible(name: str, action: str, args: tuple[Any, ...]) -> bool:
-    """May a kernel give this? A pipe has no EIO, and a blocking descriptor no EAGAIN."""
+    """May a kernel give this? A pipe has no EIO, a blocking descriptor no EAGAIN, a copy of a descriptor no EPERM."""
+    if name == "fcntl":
+        copies = args[1] in (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC)
+        return copies if action == "EMFILE" else args[1] == calls.F_SETPIPE_SZ
     if name in ("read", "readv", "write") and action in ("EAGAIN", "EIO"):
         return not os.get_blocking(args[0]) if action == "EAGAIN" else not stat.S_ISFIFO(os.fstat(args[0]).st_mode)
     return True

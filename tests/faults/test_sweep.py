@@ -26,7 +26,7 @@ ROLES = {
 }
 SWEPT = {
     "direct": ("EMFILE", "ENOMEM", "EIO", "EAGAIN", "EPERM", "short", "kill", "exit"),
-    "broadcast2": ("EMFILE", "EIO", "EPIPE", "short", "kill"),
+    "broadcast2": ("EMFILE", "EIO", "short", "kill"),
     "spill": ("ENOSPC", "EIO", "short"),
     "command": ("EMFILE", "kill"),
 }

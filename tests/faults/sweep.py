@@ -28,24 +28,24 @@ LIMIT_SECONDS = 6.0
 
 
 def main(arguments: list[str]) -> None:
-    """Each argument is "topology role action [lasting]"; tells the attempts and the violations of each."""
+    """Each argument is "topology role action [part parts]"; tells the attempts and the violations of each."""
     for argument in arguments:
-        topology, role, action, *rest = argument.split()
+        topology, role, action, *parts = argument.split()
         started = time.monotonic()
-        attempts, wrong, faulted = sweep(topology, role, action, "lasting" in rest)
+        attempts, wrong, faulted = sweep(topology, role, action, *map(int, parts))
         seconds = round(time.monotonic() - started, 2)
         inside.tell(**{argument: {"attempts": attempts, "wrong": wrong, "faulted": dict(faulted), "seconds": seconds}})
 
 
-def sweep(topology: str, role: str, action: str, lasting: bool = False) -> tuple[int, list[str], Counter[str]]:
-    """The attempts made, what was wrong, and how often each call was faulted."""
+def sweep(topology: str, role: str, action: str, part: int = 0, parts: int = 1) -> tuple[int, list[str], Counter[str]]:
+    """The attempts made, what was wrong, and how often each call was faulted; every `parts`-th call from `part` on."""
     wrong = attempt(topology, None)
-    calls = [call for call in applicable(action) if PAGE.counted(role, call)]
+    calls = [call for call in applicable(action) if PAGE.counted(role, call)][part::parts]
     attempts, faulted = 1, Counter[str]()
     for call in calls:
         nth, fired = 1, True
         while fired:
-            fault = Fault(role, call, nth, action, lasting)
+            fault = Fault(role, call, nth, action)
             found = attempt(topology, fault)
             fired = PAGE.fired
             attempts += 1

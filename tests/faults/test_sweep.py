@@ -34,10 +34,15 @@ ACTIONS = tuple(action for action in BEFALLS if action != "stop")
 
 
 def sweeps() -> list[str]:
-    """What is swept, "topology role action"."""
+    """What is swept, "topology role action part parts": what can befall any call is divided, to share it out."""
     wanted = dict.fromkeys(ROLES, ACTIONS) if ALL else SWEPT
     return [
-        f"{topology} {role} {action}" for topology in wanted for role in ROLES[topology] for action in wanted[topology]
+        f"{topology} {role} {action} {part} {parts}"
+        for topology in wanted
+        for role in ROLES[topology]
+        for action in wanted[topology]
+        for parts in [6 if action in ANYTHING else 1]
+        for part in range(parts)
     ]
 
 

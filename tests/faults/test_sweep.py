@@ -56,12 +56,11 @@ def test_a_run_ends_as_it_should_whichever_call_fails(wanted: str) -> None:
     assert told[wanted]["attempts"] >= 1
 
 
+@pytest.mark.slow
 def test_a_fault_that_is_planted_fires() -> None:
-    """The sweep is not green because nothing ever fails: each kind of fault was seen to strike."""
-    wanted = [f"direct supervisor {action}" for action in ("EMFILE", "ENOMEM")] + [
-        f"direct producer {each}" for each in ANYTHING[:1]
-    ]
+    """The sweep is not green because nothing ever fails: an errno and a death were seen to strike."""
+    wanted = ["direct producer EMFILE 0 1", "direct producer kill 0 9"]
 
     told = harness.run(SCRIPT, arguments=tuple(wanted), deadline_seconds=300).told
 
-    assert [bool(sum(told[each]["faulted"].values())) for each in wanted] == [True] * len(wanted)
+    assert [bool(sum(told[each]["faulted"].values())) for each in wanted] == [True, True]

@@ -30,12 +30,14 @@ OPENING = ("pipe", "open", "fcntl", "pidfd_open", "temporary_file", "dup2")
 BEFALLS: dict[str, tuple[str, ...]] = {
     "EMFILE": OPENING,
     "ENFILE": ("pipe", "open", "pidfd_open", "temporary_file"),
-    "ENOMEM": ("pipe", "open", "fcntl", "pidfd_open", "temporary_file", "shared_memory", "poll", "fork"),
+    "ENOMEM": (
+        *("pipe", "open", "fcntl", "pidfd_open", "temporary_file", "shared_memory", "poll", "fork", "tee", "splice"),
+    ),
     "EAGAIN": ("fork", "read", "readv", "write"),
     "EIO": (*MOVING, "close", "fstat"),
     "ENOSPC": ("pwrite", "temporary_file"),
     "EPERM": ("fcntl", "pidfd_open"),
-    "short": MOVING,
+    "short": (*MOVING, "tee", "splice"),
     "kill": (),
     "stop": (),
     "exit": (),
@@ -176,6 +178,8 @@ def _possible(name: str, action: str, args: tuple[Any, ...]) -> bool:
 
 def _shortened(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Half of what was asked for, at least one byte."""
+    if name in ("tee", "splice"):
+        return (*args[:2], max(1, args[2] // 2), *args[3:])
     if name in ("read", "pread"):
         return (args[0], max(1, args[1] // 2), *args[2:])
     if name == "readv":

@@ -139,7 +139,7 @@ def spill() -> ts.CompiledGraph:
     def wait() -> None:
         select.select([read], [], [], 1.0)
 
-    g = _graph()
+    g = _graph(buffer_size=4096)  # or the pipe would hold the whole stream
     g.add_node("producer", run=produce, streams={"stdout": "bytes"})
     g.add_node("consumer1", run=consumer(1, after=lambda: os.write(write, b".")), streams={"stdin": "bytes"})
     slow = {"from": "bytes", "overflow": "spill", "buffer_limit": SPILL_LIMIT_BYTES}

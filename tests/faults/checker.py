@@ -43,8 +43,9 @@ class Reader:
 class History:
     """One attempt.
 
-    `how` is "well", "failed" (WorkflowFailed), "limit" (LimitError), "died" (the host was the victim) or the name of
-    any other exception. `victim` is the node at fault, "" where a fault may stay invisible, `hard` whether the run
+    `how` is "well", "failed" (WorkflowFailed), "limit" (LimitError), "died" (the host was the victim), "interrupted"
+    (KeyboardInterrupt after a SIGINT of ours) or the name of any other exception. `victim` is the node at fault (or
+    several, with commas), "" where a fault may stay invisible, `hard` whether the run
     cannot have ended well, `cut_upstream` whether a stream is known to have been cut, `outside` what was seen from
     outside of the host.
     """
@@ -68,7 +69,7 @@ class History:
     recorded: frozenset[str] = field(default_factory=lambda: frozenset(f"I{n}" for n in range(1, 12)) - {"I6"})
 
 
-ERRORS_OF_OURS = ("failed", "limit", "well", "died")
+ERRORS_OF_OURS = ("failed", "limit", "well", "died", "interrupted")
 
 
 def check(history: History) -> list[str]:
@@ -123,12 +124,16 @@ def _memory(history: History) -> Iterator[str]:
 def _blame(history: History) -> Iterator[str]:
     if history.how not in ERRORS_OF_OURS:
         yield f"I8: the caller got {history.how}: {history.message[:500]}"
-    elif history.how == "failed" and history.victim and history.victim not in history.cause.split(", "):
+    elif history.how == "failed" and history.victim and not _names(history.cause, history.victim):
         yield f"I8: {history.victim!r} is at fault, and {history.cause!r} is named: {history.message[:500]}"
     elif history.how in ("failed", "limit") and not history.message:
         yield "I8: the error says nothing"
     elif history.hard and history.how == "well":
         yield f"I8: {history.victim!r} was ended, and the run ended well"
+
+
+def _names(cause: str, victim: str) -> bool:
+    return bool(set(cause.split(", ")) & set(victim.split(", ")))
 
 
 def _again(history: History) -> Iterator[str]:

@@ -6,16 +6,22 @@ Children inherit the table by fork, so a plan needs no channel; a shared page sa
 often each role made each call. A role is the name of a process of multiprocessing: of its node, fan-out, supervisor.
 Faults are those a kernel may give: what cannot happen (EINTR, which Python answers itself since PEP 475; EAGAIN on a
 blocking descriptor, EIO on a pipe) is passed through and does not count as fired. A `close` that fails has closed.
+
+Signals are actions as well: the process sends them to itself at that call, so that every phase of a run has them. After
+"stop" nobody wakes it, after "pause" whoever looks from outside does (`Page.victim`), shortly after.
 """
 
 from __future__ import annotations
 
 import errno
+import faulthandler
 import fcntl
 import mmap
 import os
+import resource
 import signal
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -26,28 +32,41 @@ from teastreams.runtime import calls
 
 MOVING = ("read", "readv", "write", "pread", "pwrite")
 OPENING = ("pipe", "open", "fcntl", "pidfd_open", "temporary_file", "dup2")
+DUPLICATING = ("tee", "splice")
 # What each action can befall. `fcntl` stands for copies of descriptors and sizes of pipes, `open` for any file.
 BEFALLS: dict[str, tuple[str, ...]] = {
-    "EMFILE": OPENING,
-    "ENFILE": ("pipe", "open", "pidfd_open", "temporary_file"),
-    "ENOMEM": (
-        *("pipe", "open", "fcntl", "pidfd_open", "temporary_file", "shared_memory", "poll", "fork", "tee", "splice"),
-    ),
-    "EAGAIN": ("fork", "read", "readv", "write"),
+    "EMFILE": (*OPENING, "listdir"),
+    "ENFILE": ("pipe", "open", "pidfd_open", "temporary_file", "listdir"),
+    "ENOMEM": ("pipe", "open", "fcntl", "pidfd_open", "temporary_file", "shared_memory", "poll", "fork", *DUPLICATING),
+    "EAGAIN": ("fork", "read", "readv", "write", *DUPLICATING),
     "EIO": (*MOVING, "close", "fstat"),
-    "ENOSPC": ("pwrite", "temporary_file"),
-    "EPERM": ("fcntl", "pidfd_open"),
-    "short": (*MOVING, "tee", "splice"),
-    "kill": (),
-    "stop": (),
-    "exit": (),
+    "ENOSPC": ("pwrite", "temporary_file", "splice"),
+    "EPIPE": ("write", *DUPLICATING),
+    "EINVAL": DUPLICATING,
+    "EACCES": ("open", "setpgid", "listdir", "execvpe", "temporary_file"),
+    "EPERM": ("fcntl", "pidfd_open", "setpgid", "killpg"),
+    "ESRCH": ("setpgid", "killpg", "kill", "getpgid", "pidfd_open"),
+    "ECHILD": ("wait4",),
+    "short": (*MOVING, *DUPLICATING),
+    **dict.fromkeys(("kill", "term", "int", "segv", "stop", "pause", "exit"), ()),
 }
-ANYTHING = ("kill", "stop", "exit")
-# EPIPE is not planted: a writer that gets it while its reader lives is no machine that there is. Readers that leave are
-# made by nodes that leave (`evil/streams.py`).
+SIGNALS = {
+    "kill": signal.SIGKILL,
+    "term": signal.SIGTERM,
+    "int": signal.SIGINT,
+    "segv": signal.SIGSEGV,
+    "stop": signal.SIGSTOP,
+    "pause": signal.SIGSTOP,
+}
+# What fails and has happened all the same: a stranger may have collected the child, a group holds zombies.
+ALSO_DONE = ("close", "wait4", "kill", "killpg")
+ANYTHING = (*SIGNALS, "exit")
+FATAL = ("kill", "segv", "term")
 # Not calls that can fail or at which anything could be seen to happen.
 NEVER = {"monotonic", "getpid", "geteuid", "urandom", "get_handler", "exit", "raise_signal"}
 ROLES = ("supervisor", "producer", "consumer", "fan-out", "other")
+FIRST_COUNT = 3
+LINUX = sys.platform == "linux"
 NAMES = tuple(field.name for field in fields(calls.Calls) if field.name not in NEVER)
 
 
@@ -63,18 +82,34 @@ class Fault:
 
 
 class Page:
-    """Memory shared by all processes of an attempt: one cell for "it fired", one for each call of each role."""
+    """Memory shared by all processes of an attempt: who was befallen, how far the fan-out grew, and the calls."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8 * (1 + len(ROLES) * len(NAMES)))
+        self._memory = mmap.mmap(-1, 8 * (FIRST_COUNT + len(ROLES) * len(NAMES)))
         self._cells = memoryview(self._memory).cast("Q")
 
     @property
     def fired(self) -> bool:
         return bool(self._cells[0])
 
+    @property
+    def victim(self) -> int:
+        """The pid of whoever was befallen last; 0 before."""
+        return int(self._cells[0])
+
+    @property
+    def grown_pages(self) -> int:
+        """By how many pages the fan-out worker has grown, as seen whenever it waited."""
+        return int(self._cells[2] - self._cells[1])
+
     def fire(self) -> None:
-        self._cells[0] = 1
+        self._cells[0] = os.getpid()
+
+    def weigh(self) -> None:
+        with open("/proc/self/statm", "rb") as file:
+            resident = int(file.read().split()[1])
+        self._cells[1] = self._cells[1] or resident
+        self._cells[2] = max(self._cells[2], resident)
 
     def count(self, role: str, call: str) -> int:
         """Count a call; how many there have been, this one included."""
@@ -90,7 +125,7 @@ class Page:
             self._cells[place] = 0
 
     def _place(self, role: str, call: str) -> int:
-        return 1 + ROLES.index(role) * len(NAMES) + NAMES.index(call)
+        return FIRST_COUNT + ROLES.index(role) * len(NAMES) + NAMES.index(call)
 
 
 def role() -> str:
@@ -140,6 +175,8 @@ class _WatchedPoll:
 def _made(call: Callable[..., Any], name: str, page: Page, fault: Optional[Fault], args: tuple[Any, ...]) -> Any:
     own = role()
     number = page.count(own, name)
+    if (own, name) == ("fan-out", "poll") and LINUX:
+        page.weigh()
     if fault is None or (fault.role, fault.call) != (own, name):
         return call(*args)
     if number != fault.nth and not (fault.lasting and number > fault.nth):
@@ -151,19 +188,24 @@ def _befallen(call: Callable[..., Any], name: str, page: Page, action: str, args
     if not _possible(name, action, args):
         return call(*args)
     page.fire()
-    if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif action == "stop":
-        os.kill(os.getpid(), signal.SIGSTOP)
+    if action in SIGNALS:
+        _signal_oneself(action)
         return call(*args)
-    elif action == "exit":
+    if action == "exit":
         os._exit(0)
     elif action == "short":
         return call(*_shortened(name, args))
-    elif name == "close":
+    elif name in ALSO_DONE:
         call(*args)
     number = getattr(errno, action)
     raise OSError(number, os.strerror(number))
+
+
+def _signal_oneself(action: str) -> None:
+    if action == "segv":  # neither a stack in the output nor a core file: it is meant
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.kill(os.getpid(), SIGNALS[action])
 
 
 def _possible(name: str, action: str, args: tuple[Any, ...]) -> bool:
@@ -185,6 +227,8 @@ def _shortened(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if name == "readv":
         buffer = memoryview(args[1][0]).cast("B")
         return (args[0], [buffer[: max(1, len(buffer) // 2)]])
+    if name in DUPLICATING:
+        return (*args[:2], max(1, args[2] // 2), *args[3:])
     data = memoryview(args[1]).cast("B")
     return (args[0], data[: max(1, len(data) // 2)], *args[2:])
 
@@ -192,3 +236,16 @@ def _shortened(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def applicable(action: str) -> tuple[str, ...]:
     """The calls that an action can befall."""
     return NAMES if action in ANYTHING else BEFALLS[action]
+
+
+# Calls that no errno befalls, and why. They are points at which a process is signalled, as all are.
+CANNOT_FAIL = {
+    "has_exited": "fails only when somebody else collected the child: `unusual_hosts` has such a host",
+    "closerange": "ignores every error by its definition",
+    "getrlimit": "fails for an unknown limit only",
+    "isatty": "has no error: it answers no",
+    "set_blocking": "fails for a descriptor that is not open only",
+    "set_handler": "fails for an unknown signal only",
+    "set_wakeup_fd": "fails for a descriptor that blocks only",
+    "sigmask": "fails for an unknown operation only",
+}

@@ -7,9 +7,15 @@ makes at all; then N is raised for each of them until nothing fires.
 
 from __future__ import annotations
 
+import importlib
+import os
+import resource
+import signal
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -17,7 +23,7 @@ import inside
 import topologies
 import warm
 from checker import Reader, check, recorded_as
-from plan import ANYTHING, Fault, Page, applicable, planted
+from plan import FATAL, NAMES, ROLES, Fault, Page, applicable, planted
 
 import teastreams as ts
 
@@ -25,10 +31,15 @@ PAGE = Page()
 # After this many points of one call the rest are taken in steps: a stream of 150 KB is a loop, and its turns are alike.
 DENSE = 6
 LIMIT_SECONDS = 6.0
+PAUSE_SECONDS = 0.01
+STOPPED_SECONDS = 0.3
+SLACK_BYTES = 4 << 20
+DEADLY = (*FATAL, "exit")
 
 
 def main(arguments: list[str]) -> None:
     """Each argument is "topology role action [part parts]"; tells the attempts and the violations of each."""
+    warm_up()
     for argument in arguments:
         topology, role, action, *parts = argument.split()
         started = time.monotonic()
@@ -37,9 +48,28 @@ def main(arguments: list[str]) -> None:
         inside.tell(**{argument: {"attempts": attempts, "wrong": wrong, "faulted": dict(faulted), "seconds": seconds}})
 
 
+def tell_used() -> None:
+    """Tells which entries of the call table the topologies use at all."""
+    warm_up()
+    used = set()
+    for topology in topologies.TOPOLOGIES:
+        if topology != "grandchildren":
+            attempt(topology, None)
+            used |= {name for name in NAMES for role in ROLES if PAGE.counted(role, name)}
+    inside.tell(used=sorted(used))
+
+
+def warm_up() -> None:
+    """Load what is loaded late, or every attempt would: that was nine tenths of its time."""
+    for module in ("ctypes", "tempfile", "cloudpickle", "traceback"):
+        importlib.import_module(module)
+    for name in ("spill", "command"):
+        topologies.TOPOLOGIES[name][0]().run(echo_output=False)
+
+
 def sweep(topology: str, role: str, action: str, part: int = 0, parts: int = 1) -> tuple[int, list[str], Counter[str]]:
     """The attempts made, what was wrong, and how often each call was faulted; every `parts`-th call from `part` on."""
-    wrong = attempt(topology, None)
+    wrong = [f"without a fault: {each}" for each in attempt(topology, None)]
     calls = [call for call in applicable(action) if PAGE.counted(role, call)][part::parts]
     attempts, faulted = 1, Counter[str]()
     for call in calls:
@@ -63,56 +93,89 @@ def attempt(topology: str, fault: Optional[Fault]) -> list[str]:
     PAGE.clear()
     topologies.BOARD.clear()
     with tempfile.TemporaryDirectory() as folder:
-        outside, seen = warm.attempt(lambda: _host(make, fault), Path(folder))
-    fatal = fault is not None and PAGE.fired and fault.action in ANYTHING
-    died = fatal and fault is not None and fault.role == "supervisor"
+        outside, seen = warm.attempt(lambda: _host(make, consumers, fault), Path(folder), look=_waker(fault))
+    died = fault is not None and PAGE.fired and fault.action in DEADLY and fault.role == "supervisor" and seen is None
     if died:
         outside, seen = [each for each in outside if "left no record" not in each], {"how": "died"}
     if seen is None:
         return outside
-    readers = [
-        Reader(f"consumer{index}", *topologies.BOARD.seen(index), topologies.SIZE) for index in range(1, consumers + 1)
+    seen.setdefault("readers", _readers(consumers))
+    grown = PAGE.grown_pages * resource.getpagesize()
+    seen |= {"outside": outside, "limit_seconds": LIMIT_SECONDS, "memory_bytes": grown}
+    history = recorded_as({**seen, **_expected(fault, consumers)})
+    return check(replace(history, memory_limit_bytes=consumers * topologies.SIZE + SLACK_BYTES))
+
+
+def _readers(consumers: int) -> list[dict[str, Any]]:
+    """What the readers have noted so far; a second run notes over it."""
+    return [
+        asdict(Reader(f"consumer{index}", *topologies.BOARD.seen(index), topologies.SIZE))
+        for index in range(1, consumers + 1)
     ]
-    history = recorded_as({**seen, "outside": outside, **_expected(fault, fatal)})
-    return check(_with_readers(history, readers))
 
 
-def _with_readers(history: Any, readers: list[Reader]) -> Any:
-    from dataclasses import replace
+def _expected(fault: Optional[Fault], consumers: int) -> dict[str, Any]:
+    """Whom the error must name, and whether there must be one: a worker that was killed is never a success."""
+    if fault is None or not PAGE.fired or fault.action not in (*FATAL, "exit") or fault.role == "supervisor":
+        return {}
+    names = {
+        "consumer": ", ".join(f"consumer{index}" for index in range(1, consumers + 1)),
+        "fan-out": "fan-out of 'bytes'",
+    }
+    hard = fault.action in FATAL
+    cut = hard and fault.role == "producer"
+    return {"victim": names.get(fault.role, fault.role), "hard": hard, "cut_upstream": cut}
 
-    return replace(history, readers=tuple(readers))
+
+def _waker(fault: Optional[Fault]) -> warm.Look:
+    """Wakes who paused, once and a moment later."""
+    if fault is None or fault.action != "pause":
+        return None
+    seen: list[float] = []
+
+    def look() -> None:
+        if PAGE.fired:
+            seen.append(time.monotonic())
+            if seen[-1] - seen[0] > PAUSE_SECONDS:
+                with suppress(ProcessLookupError):
+                    os.kill(PAGE.victim, signal.SIGCONT)
+
+    return look
 
 
-def _expected(fault: Optional[Fault], fatal: bool) -> dict[str, Any]:
-    if fault is None or not fatal or fault.role != "producer":
-        return {"limit_seconds": LIMIT_SECONDS}
-    return {"limit_seconds": LIMIT_SECONDS, "victim": fault.role}
-
-
-def _host(make: Any, fault: Optional[Fault]) -> dict[str, Any]:
+def _host(make: Any, consumers: int, fault: Optional[Fault]) -> dict[str, Any]:
+    if fault is not None and fault.action == "stop":
+        topologies.DEADLINE["timeout"] = STOPPED_SECONDS
     app = make()
     seen: dict[str, Any] = {"untouched": ""}
     started = time.monotonic()
     try:
         with inside.untouched(), planted(PAGE, fault):
             seen.update(_run(app))
+    except KeyboardInterrupt:  # between the run and the end of the plan
+        seen["how"] = "interrupted"
     except AssertionError as changed:
         seen["untouched"] = str(changed)
     seen["seconds"] = time.monotonic() - started
+    seen["readers"] = _readers(consumers)
+    topologies.DEADLINE["timeout"] = LIMIT_SECONDS
     seen["second"] = _second()
     return seen
 
 
 def _run(app: ts.CompiledGraph) -> dict[str, Any]:
     try:
-        app.run(echo_output=False)
+        app.run({"token": topologies.CANARY}, echo_output=False)
     except ts.WorkflowFailed as failed:
         return {
             "how": "failed",
             "cause": failed.primary.node,
             "message": str(failed),
-            "keys": [str(k) for k in failed.result.state],
+            "keys": [str(key) for key in failed.result.state if key != "token"],
+            "canaries": ["the error"] * (topologies.CANARY in str(failed)),
         }
+    except KeyboardInterrupt:
+        return {"how": "interrupted"}
     except ts.LimitError as error:
         return {"how": "limit", "message": str(error)}
     except BaseException as error:

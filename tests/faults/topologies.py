@@ -6,6 +6,7 @@
     diamond     producer ══▶ fan-out ══▶ consumer1, consumer2 ──▶ join, a plain node
     stderr      producer ══▶ consumer1, and its stderr ══▶ consumer2
     command     producer ══▶ an external program ══▶ consumer1
+    grandchildren   as direct, and both nodes have a sleeping child
 
 Every byte of the stream depends on its place, so that loss, doubling and exchange all show. A consumer compares while
 it reads.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import mmap
 import os
 import select
+import signal
 import sys
 from typing import Any, Callable, Optional
 
@@ -28,6 +30,9 @@ STREAM = b"".join(inside.stream("sweep", SIZE))
 NOTHING, END_OF_FILE, UPSTREAM_FAILED, OTHER = 0, 1, 2, 3
 CONSUMERS = 8
 SPILL_LIMIT_BYTES = 16_384
+CANARY = "canary-7f3a91"
+DEADLINE = {"timeout": 10.0}
+"""Of a section, in seconds; attempts that stop a process for good make it short."""
 
 
 class Board:
@@ -96,7 +101,7 @@ def produce_errors(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _graph(**streams: Any) -> ts.StateGraph:
-    settings = ts.StreamSettings(grace_seconds=0.2, drain_seconds=0.2, timeout=10, **streams)
+    settings = ts.StreamSettings(grace_seconds=0.2, drain_seconds=0.2, **DEADLINE, **streams)
     return ts.StateGraph(parallel_config=ts.ParallelConfig(strategy="process", streams=settings))
 
 
@@ -166,6 +171,25 @@ def command() -> ts.CompiledGraph:
     return g.set_entry_point("producer").compile()
 
 
+def grandchildren() -> ts.CompiledGraph:
+    """Both nodes have a child that sleeps; for hosts that are killed."""
+
+    def with_child(node: Any) -> Any:
+        def run(state: dict[str, Any]) -> Any:
+            if os.fork() == 0:
+                os.closerange(0, 3)
+                signal.pause()
+            return node(state)
+
+        return run
+
+    g = _graph()
+    g.add_node("producer", run=with_child(produce), streams={"stdout": "bytes"})
+    g.add_node("consumer1", run=with_child(consumer(1)), streams={"stdin": "bytes"})
+    g.add_edge("producer", "consumer1")
+    return g.set_entry_point("producer").compile()
+
+
 # The topology, and how many consumers it has.
 TOPOLOGIES: dict[str, tuple[Callable[[], ts.CompiledGraph], int]] = {
     "direct": (direct, 1),
@@ -175,4 +199,5 @@ TOPOLOGIES: dict[str, tuple[Callable[[], ts.CompiledGraph], int]] = {
     "spill": (spill, 2),
     "stderr": (stderr, 2),
     "command": (command, 1),
+    "grandchildren": (grandchildren, 1),
 }

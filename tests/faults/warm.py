@@ -10,28 +10,34 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 import traceback
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
 
 import harness
 
 PATIENCE_SECONDS = 20.0
+PR_SET_CHILD_SUBREAPER = 36
+Look = Optional[Callable[[], object]]
 
 
 def attempt(
-    host: Callable[[], Any], folder: Path, *, escapes: bool = False, prints: bool = False
+    host: Callable[[], Any], folder: Path, *, escapes: bool = False, prints: bool = False, look: Look = None
 ) -> tuple[list[str], Optional[Any]]:
     """Run `host` in a forked process; returns what was wrong as seen from outside, and what it returned, as JSON.
 
-    What `escapes` on purpose is ended here without a word; a host that `prints` may write to its stderr.
+    What `escapes` on purpose is ended here without a word; a host that `prints` may write to its stderr. `look` is
+    called again and again while the host lives.
     """
+    _adopt_orphans()
     pid = os.fork()
     if pid == 0:
         _be_host(host, folder)
-    found = [*_wait(pid), *_survivors(escapes)]
+    found = [*_wait(pid, look), *_survivors(escapes)]
     printed = (folder / "stderr").read_text(errors="replace")
     told = (folder / "told").read_text() if (folder / "told").exists() else ""
     if printed and not (prints and told):
@@ -57,7 +63,7 @@ def _be_host(host: Callable[[], Any], folder: Path) -> None:
         os._exit(0)
 
 
-def _wait(pid: int) -> Iterator[str]:
+def _wait(pid: int, look: Look) -> Iterator[str]:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while os.waitpid(pid, os.WNOHANG)[0] == 0:
         if time.monotonic() > deadline:
@@ -68,6 +74,8 @@ def _wait(pid: int) -> Iterator[str]:
             os.waitpid(pid, 0)
             yield "it hung; its stacks are in what it printed"
             return
+        if look is not None:
+            look()
         time.sleep(0.002)
 
 
@@ -78,12 +86,37 @@ def tagged() -> list[int]:
 
 def _survivors(escapes: bool) -> Iterator[str]:
     deadline = time.monotonic() + (0 if escapes else 1.0)
-    left = tagged()
+    left = _left()
     while left and time.monotonic() < deadline:
-        time.sleep(0.005)
-        left = tagged()
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    if left and not escapes:
-        yield f"processes {left} outlived the host"
+        time.sleep(0.002)
+        left = _left()
+    survivors = tuple(left)
+    while left:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+        left = _left()
+    if survivors and not escapes:
+        yield f"processes {list(survivors)} outlived the host"
+
+
+def _left() -> list[int]:
+    """What is left of an attempt: on Linux our own children, for we adopt its orphans; elsewhere what has our tag."""
+    if not _adopt_orphans():
+        return tagged()
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    return []
+
+
+@cache
+def _adopt_orphans() -> bool:
+    """To look at every process of the machine took most of the time of an attempt."""
+    if sys.platform != "linux" or not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        return False
+    import ctypes
+
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)

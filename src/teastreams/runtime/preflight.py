@@ -20,6 +20,7 @@ from teastreams.errors import LimitError, Problem, WorkflowError
 from teastreams.runtime import calls
 from teastreams.runtime.channels import validate_platform
 from teastreams.runtime.fds import LOWEST, give_back, ledger
+from teastreams.runtime.masking import signals_blocked
 
 PAGE_BYTES = 4096
 LARGEST_PIPE_BYTES = 1 << 20
@@ -124,6 +125,11 @@ def pipe_quota_bytes() -> int:
     """The soft quota of pipe memory per user on Linux; 0 where there is none."""
     if calls.portable():
         return 0
+    with signals_blocked():  # a handler of the host that raised in between would leave the file open
+        return _read_quota_bytes()
+
+
+def _read_quota_bytes() -> int:
     try:
         fd = calls.table.open("/proc/sys/fs/pipe-user-pages-soft", 0)
     except OSError:

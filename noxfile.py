@@ -65,9 +65,14 @@ def nightly(session: nox.Session) -> None:
     """Does anything break it? Every sweep, every evil node in every place, every kind of host (docs/testing.md)."""
     session.install("-e", ".[test]")
     folders = ["tests/faults", "tests/fuzz"]
-    session.run(
-        "python", "-m", "pytest", "-n", "auto", *folders, *session.posargs, env={"TEASTREAMS_FAULTS": "all"}
-    )
+    session.run("python", "-m", "pytest", "-n", "auto", *folders, *session.posargs, env={"TEASTREAMS_FAULTS": "all"})
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Does it hold for long? `nox -s soak -- SECONDS [SEED]`, or `nox -s soak -- --replay SEED`."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/soak/soak.py", *(session.posargs or ["60"]))
 
 
 @nox.session

@@ -30,7 +30,8 @@ MAY_USE = {
     "engine": "errors core runtime executors workflow checkpoint services",
     "facade": "errors core runtime executors workflow checkpoint services engine",
     "testing": "errors core runtime executors workflow checkpoint services engine",
-    "cli": "errors core workflow checkpoint services engine facade",
+    "bench": "errors facade",
+    "cli": "errors core workflow checkpoint services engine facade bench",
     "__main__": "cli",
 }
 CORE_MAY_IMPORT = {

@@ -24,6 +24,11 @@ MOST_CHARACTERS = 256 * 1024 * 1024
 """Of --input: as many as the default limit of what a node may return has bytes. `/dev/zero` has no end."""
 
 
+MOST_COUNTED = 1_000_000
+BENCHMARKS = ("direct", "broadcast-3", "broadcast-8", "text", "start")
+"""Those of teastreams.bench.tasks, which is loaded by nobody who only reads arguments."""
+
+
 class _Version(argparse.Action):
     """Looks the version up only when asked: reading package metadata costs more than parsing all the rest."""
 
@@ -72,6 +77,16 @@ def _add_looking(commands: Any) -> None:
     commands.add_parser("schema", help="print a JSON Schema of workflow documents, for editors")
     doctor = commands.add_parser("doctor", help="say what this machine allows, and what to do about it", epilog=EPILOG)
     doctor.add_argument("--json", action="store_true", help="as one JSON object")
+    _add_bench(commands)
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser("bench", help="measure this machine, beside pipes and programs without teastreams")
+    bench.add_argument("--json", action="store_true", help="as one JSON object, with every single time")
+    bench.add_argument("--svg", metavar="FILE", help="draw the figures there, too")
+    bench.add_argument("--size", metavar="MIB", type=_count, default=256, help="how much to send (256)")
+    bench.add_argument("--rounds", metavar="N", type=_count, default=5, help="how often to measure each way (5)")
+    bench.add_argument("--only", action="append", choices=BENCHMARKS, default=[], help="this comparison alone")
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
@@ -130,6 +145,14 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _count(text: str) -> int:
+    """Of MiB, or of rounds: nobody waits for more than a million."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+    if not 0 < number <= MOST_COUNTED:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MOST_COUNTED}")
+    return number
 
 
 def _seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""`teastreams run | resume | history | validate | graph | schema | doctor`: from arguments to an exit code.
+"""`teastreams run | resume | history | validate | graph | schema | doctor | bench`: from arguments to an exit code.
 
 Each command imports what it needs: a run pays for nothing but running.
 
@@ -110,6 +110,19 @@ def _doctor(options: argparse.Namespace, stdout: IO[str]) -> int:
     found = findings(machine)
     outlet.write_result(doctor.as_json(found, machine) if options.json else doctor.as_lines(found), None, stdout)
     return FINISHED if streams_can_run(found) else NOT_NOW
+
+
+def _bench(options: argparse.Namespace, stdout: IO[str]) -> int:
+    from teastreams.bench.command import bench
+
+    reason = outlet.refused_path(options.svg)
+    if reason:
+        raise UsageError(f"--svg {options.svg} cannot be written: {reason}; name another file")
+    shown = bench(options.size << 20, options.rounds, options.only, outlet.say)
+    if options.svg is not None:
+        outlet.write_result(shown.svg.rstrip("\n"), options.svg, stdout)
+    outlet.write_result(shown.json if options.json else shown.table, None, stdout)
+    return FINISHED
 
 
 def _history(options: argparse.Namespace, stdout: IO[str]) -> int:
@@ -235,6 +248,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, IO[str]], int]] = {
     "graph": _graph,
     "schema": _schema,
     "doctor": _doctor,
+    "bench": _bench,
     "history": _history,
 }
 

@@ -40,6 +40,11 @@ class Control:
         return self._fd.number
 
     @property
+    def has_go(self) -> bool:
+        """May the node run? Before that, nothing that happens here is its doing."""
+        return self._go
+
+    @property
     def has_verdict(self) -> bool:
         """Has the verdict arrived?"""
         return self._verdict is not None

@@ -179,7 +179,9 @@ def _stray_stdin() -> int:
 
 def _streams(seat: Seat, control: Control, line: Line) -> Streams:
     def closed(fd: int) -> None:
-        line.send(Kind.CLOSED, bytes([fd]))
+        # A worker that fails while it is wired drops its streams, and that closes them: nobody has vouched for these.
+        if control.has_go:
+            line.send(Kind.CLOSED, bytes([fd]))
 
     stdin = None
     if 0 in seat.wires:

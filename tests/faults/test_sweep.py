@@ -27,7 +27,7 @@ ROLES = {
     "command": ("supervisor", "producer", "other", "consumer"),
 }
 SWEPT = {
-    "direct": ("EMFILE", "ENOMEM", "EIO", "EAGAIN", "EPERM", "short", "kill", "exit"),
+    "direct": ("EMFILE", "ENOMEM", "EIO", "EAGAIN", "EPERM", "short", "kill"),
     "broadcast2": ("EMFILE", "EIO", "EPIPE", "EINVAL", "ESRCH", "ECHILD", "short", "kill"),
     "spill": ("ENOSPC", "EIO", "short"),
     "command": ("EMFILE", "kill"),

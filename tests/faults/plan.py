@@ -248,6 +248,8 @@ CANNOT_FAIL = {
     "isatty": "has no error: it answers no",
     "set_blocking": "fails for a descriptor that is not open only",
     "set_handler": "fails for an unknown signal only",
+    "set_inheritable": "fails for a descriptor that is not open only",
     "set_wakeup_fd": "fails for a descriptor that blocks only",
     "sigmask": "fails for an unknown operation only",
+    "waitpid": "fails when there is no child only, and that is an ordinary answer",
 }

@@ -110,7 +110,7 @@ def attempt(mixture: Mixture, counts: Counter[str]) -> list[str]:
         place = Path(folder)
         pid = os.fork()
         if pid == 0:
-            warm._be_host(lambda: host(mixture, place), place)
+            warm._be_host(lambda: hosted(mixture, place), place)
         deadly, found = strike(pid, mixture.blows)
         found += warm._survivors(False)
         printed = (place / "stderr").read_text(errors="replace")
@@ -121,13 +121,25 @@ def attempt(mixture: Mixture, counts: Counter[str]) -> list[str]:
     return found + _judged(mixture, told, deadly, counts)
 
 
+def hosted(mixture: Mixture, folder: Path) -> dict[str, Any]:
+    """A Ctrl-C before the run, or after it, ends the host like any program."""
+    try:
+        return host(mixture, folder)
+    except KeyboardInterrupt:
+        if not any(each.kind == "int" for each in mixture.blows):
+            raise
+        return {"how": "KeyboardInterrupt"}
+
+
 def host(mixture: Mixture, folder: Path) -> dict[str, Any]:
     """The section under its faults, a second run, and batch work with a checkpoint."""
     with ExitStack() as planted:
         for fault in mixture.faults:
             planted.enter_context(faultplan.planted(PAGE, fault))
         seen = sections.host(mixture.section, again=False)
-    seen["second"] = sections.second() and (not mixture.batch or batch(mixture.batch, folder / "batch.db"))
+    # A signal to the supervisor may come when the section has ended.
+    struck = any(each.supervisor for each in mixture.blows)
+    seen["second"] = struck or (sections.second() and (not mixture.batch or batch(mixture.batch, folder / "batch.db")))
     return seen
 
 
@@ -234,6 +246,10 @@ class Size:
 
 def soak(seconds: float, seed: int, write: Write) -> int:
     """Mixtures until the time is over; how many were wrong."""
+    write(f"from seed {seed}")
+    if not sections.second():  # it also loads everything, so that a host does not begin with imports
+        write("an ordinary run fails")
+        return 1
     started = minute = time.monotonic()
     counts: Counter[str] = Counter()
     wrong, first, size = 0, None, None

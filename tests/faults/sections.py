@@ -409,6 +409,8 @@ def _wrong_readers(plan: Plan, how: str, dropped: dict[str, int], statuses: dict
             continue
         reader = Reader(member.name, *BOARD.seen(index), plan.output(member.reads).records * RECORD_BYTES)
         lost = dropped.get(member.name, 0)
+        if how not in ("well", "failed") and member.overflow in DROPPING:
+            lost = reader.whole - reader.count  # an interrupted caller is told no figures
         if reader.wrong:
             found.append(f"{reader.name} read other bytes than were written")
         if reader.end == END_OF_FILE and reader.count + lost != reader.whole:

@@ -76,6 +76,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmarks(session: nox.Session) -> None:
+    """What do streams cost beside what one would use instead? Asserts nothing: a wall clock is no fact."""
+    session.install("-e", ".", "joblib", "pypeln", "mpipe")
+    session.run("python", "tests/benchmarks/alternatives.py", *session.posargs, env={"PYTHONUNBUFFERED": None})
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Which lines does no test run?"""
     here = os.path.dirname(os.path.abspath(__file__))

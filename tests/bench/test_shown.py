@@ -86,6 +86,8 @@ def test_nothing_lies_outside_the_picture() -> None:
     tops = [int(bar.get("y", "")) for bar in root.iter(f"{SVG}rect")]
     assert all(later - earlier >= drawing.BAR for earlier, later in zip(tops, tops[1:]))
     assert max(tops) + drawing.BAR <= height
+    texts = [text for text in root.iter(f"{SVG}text") if not text.get("text-anchor")]
+    assert max(float(text.get("x", "")) + 8 * len(text.text or "") for text in texts) <= drawing.WIDTH
     assert root.get("viewBox") == f"0 0 {drawing.WIDTH} {height}"
 
 

@@ -13,7 +13,7 @@ from teastreams.bench.figures import Comparison, Figure, figures
 from teastreams.bench.table import head, value
 
 TEXT, OURS, OTHERS = "#78787f", "#2f81c7", "#8f8f98"
-WIDTH, NAMES, BARS = 760, 170, 310
+WIDTH, NAMES, BARS = 820, 170, 310
 LINE, GAP, BAR = 22, 18, 14
 STYLE = f"text {{ font: 13px sans-serif; fill: {TEXT}; }} .head {{ font-weight: bold; }}"
 

@@ -1,0 +1,242 @@
+"""Lines from one process to others: teastreams beside what a program would use instead, in alternating rounds.
+
+    python tests/benchmarks/alternatives.py [--lines 300000] [--rounds 3]        (or: nox -s benchmarks)
+
+First one reader that adds up lengths, then three programs (`wc -l`) that read the same lines. A library or program
+that is not installed is named as absent. Lines have 100 bytes. Where a library wants tasks instead of a stream it
+gets them in batches of a thousand: one by one, pypeln passed fewer than two thousand in a second. Every way runs in a
+fork of its own, because some leave threads behind. Every sum is checked. The table is that of `teastreams bench`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import multiprocessing
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from typing import Any, Callable, Iterator, Optional
+
+import teastreams as ts
+from teastreams.bench.children import Children
+from teastreams.bench.measuring import Task, Way, measured
+from teastreams.bench.table import as_lines
+from teastreams.bench.work import LINE_BYTES
+
+BATCH = 1000
+FORK = multiprocessing.get_context("fork")
+READERS = 3
+WRITE = "for number in range({1}):\n    print(f'{{number:0{0}}}')\n"
+
+
+def lines(amount: int) -> Iterator[str]:
+    """Each another one: a pickle of a list would have what is the same only once."""
+    return (f"{number:0{LINE_BYTES - 1}}\n" for number in range(amount // LINE_BYTES))
+
+
+def expect(found: int, amount: int) -> None:
+    if found != amount:
+        raise SystemExit(f"got {found} bytes of {amount}: that is no measurement")
+
+
+# -- one reader -------------------------------------------------------------------------------------------------------
+
+
+def through_print(amount: int) -> None:
+    """`print` and `for line in sys.stdin`."""
+
+    def write(state: Any) -> None:
+        for line in lines(amount):
+            print(line, end="")
+
+    def read(state: Any) -> dict[str, int]:
+        return {"total": sum(map(len, sys.stdin))}
+
+    expect(ts.pipeline(write, read).run({}, echo_output=False).state["total"], amount)
+
+
+def through_lines(amount: int) -> None:
+    """`context.write_lines` and `context.lines`: the bytes, without their newlines."""
+
+    def write(state: Any, context: Any) -> None:
+        context.write_lines(line[:-1].encode() for line in lines(amount))
+
+    def read(state: Any, context: Any) -> dict[str, int]:
+        return {"total": sum(len(line) + 1 for line in context.lines())}
+
+    expect(ts.pipeline(write, read).run({}, echo_output=False).state["total"], amount)
+
+
+def put_all(queue: Any, amount: int) -> None:
+    for line in lines(amount):
+        queue.put(line)
+    queue.put(None)
+
+
+def through_queue(amount: int) -> None:
+    queue: Any = FORK.Queue(10 * BATCH)
+    worker = FORK.Process(target=put_all, args=(queue, amount))
+    worker.start()
+    expect(sum(map(len, iter(queue.get, None))), amount)
+    worker.join()
+
+
+def send_all(connection: Any, amount: int) -> None:
+    for line in lines(amount):
+        connection.send(line)
+    connection.send(None)
+
+
+def through_pipe(amount: int) -> None:
+    read, write = FORK.Pipe(duplex=False)
+    worker = FORK.Process(target=send_all, args=(write, amount))
+    worker.start()
+    write.close()
+    expect(sum(map(len, iter(read.recv, None))), amount)
+    worker.join()
+    read.close()
+
+
+def through_futures(amount: int) -> None:
+    with ProcessPoolExecutor(1, FORK) as pool:
+        expect(sum(pool.map(len, lines(amount), chunksize=BATCH)), amount)
+
+
+def length_of(batch: list[str]) -> int:
+    return sum(map(len, batch))
+
+
+def batches(amount: int) -> Iterator[list[str]]:
+    source = lines(amount)
+    return iter(lambda: list(islice(source, BATCH)), [])
+
+
+def through_joblib(amount: int) -> None:
+    import joblib
+
+    found = joblib.Parallel(n_jobs=2)(joblib.delayed(length_of)(batch) for batch in batches(amount))
+    expect(sum(found), amount)
+
+
+def through_pypeln(amount: int) -> None:
+    import pypeln
+
+    expect(sum(pypeln.process.map(length_of, batches(amount), workers=1, maxsize=10)), amount)
+
+
+def through_mpipe(amount: int) -> None:
+    import mpipe
+
+    pipeline = mpipe.Pipeline(mpipe.OrderedStage(length_of))
+
+    def put() -> None:
+        for batch in batches(amount):
+            pipeline.put(batch)
+        pipeline.put(None)
+
+    feeder = threading.Thread(target=put)  # whoever puts everything before reading waits forever for a full pipe
+    feeder.start()
+    expect(sum(pipeline.results()), amount)
+    feeder.join()
+
+
+# -- three programs ---------------------------------------------------------------------------------------------------
+
+
+def to_three_nodes(amount: int) -> None:
+    def write(state: Any) -> None:
+        for line in lines(amount):
+            print(line, end="")
+
+    graph = ts.StateGraph()
+    graph.add_node("writer", run=write, streams={"stdout": "lines"})
+    names = [f"count{number}" for number in range(READERS)]
+    for name in names:
+        graph.add_node(name, command=["wc", "-l"], streams={"stdin": "lines"})
+    graph.add_parallel_edge("writer", names, stream_mode="broadcast")
+    graph.set_entry_point("writer")
+    result = graph.compile().run({}, echo_output=False)
+    found = result.channels["lines"].consumers
+    expect(sum(found[name].bytes for name in names), amount * READERS)
+
+
+def to_program(*command: str) -> Callable[[int], None]:
+    """`python -c WRITE | command`, whose output is three numbers of lines."""
+
+    def run(amount: int) -> None:
+        count = amount // LINE_BYTES
+        code = WRITE.format(LINE_BYTES - 1, count)
+        writer = subprocess.Popen([sys.executable, "-E", "-c", code], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        said = subprocess.run(command, stdin=writer.stdout, stdout=subprocess.PIPE, check=True).stdout
+        writer.stdout.close()
+        writer.wait()
+        expect(sum(map(int, said.split())) * LINE_BYTES, amount * READERS)
+
+    return run
+
+
+# -- what there is ----------------------------------------------------------------------------------------------------
+
+
+def library(name: str, run: Callable[[int], None]) -> Way:
+    there = importlib.util.find_spec(name) is not None
+    return Way(name, run) if there else Way(name, None, "absent: not installed")
+
+
+def program(name: str, *arguments: str) -> Way:
+    path: Optional[str] = shutil.which(name)
+    title = " ".join([name, *(each for each in arguments if each in {"--pipe", "--tee"})])
+    return Way(title, to_program(path, *arguments)) if path else Way(title, None, "absent: not on the PATH")
+
+
+def apart(way: Way) -> Way:
+    """In a fork, which takes with it what the library leaves behind; its cost is in the time of all."""
+
+    def run(amount: int) -> None:
+        with Children() as children:
+            children.fork(way.name, lambda: way.run is not None and way.run(amount) is None)
+            children.wait()
+
+    return Way(way.name, run if way.run is not None else None, way.absent)
+
+
+def tasks(count: int) -> list[Task]:
+    one = (
+        Way("teastreams, print", through_print),
+        Way("teastreams, write_lines", through_lines),
+        Way("multiprocessing.Queue", through_queue),
+        Way("multiprocessing.Pipe", through_pipe),
+        Way("concurrent.futures", through_futures),
+        library("joblib", through_joblib),
+        library("pypeln", through_pypeln),
+        library("mpipe", through_mpipe),
+    )
+    three = (
+        Way("teastreams, print", to_three_nodes),
+        program("parallel", "--will-cite", "--pipe", "--tee", "-j", str(READERS), "wc", "{}", ":::", *["-l"] * READERS),
+        program("pee", *["wc -l"] * READERS),
+    )
+    amount = count * LINE_BYTES
+    return [
+        Task("one", f"{count} lines to one process", "MB/s", amount, tuple(map(apart, one))),
+        Task("three", f"{count} lines to each of {READERS} programs", "MB/s", amount, tuple(map(apart, three))),
+    ]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lines", type=int, default=300_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    found = measured(tasks(options.lines), options.rounds, lambda text: print(text, file=sys.stderr, flush=True))
+    print(as_lines(list(found)))
+
+
+if __name__ == "__main__":
+    main()

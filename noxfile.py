@@ -64,7 +64,7 @@ def warnings(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """Does anything break it? Every sweep, every evil node in every place, every kind of host (docs/testing.md)."""
     session.install("-e", ".[test]")
-    folders = ["tests/faults", "tests/fuzz"]
+    folders = ["tests/faults", "tests/fuzz", "tests/security", "tests/core"]
     session.run("python", "-m", "pytest", "-n", "auto", *folders, *session.posargs, env={"TEASTREAMS_FAULTS": "all"})
 
 

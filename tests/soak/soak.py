@@ -137,9 +137,10 @@ def host(mixture: Mixture, folder: Path) -> dict[str, Any]:
         for fault in mixture.faults:
             planted.enter_context(faultplan.planted(PAGE, fault))
         seen = sections.host(mixture.section, again=False)
-    # A signal to the supervisor may come when the section has ended.
-    struck = any(each.supervisor for each in mixture.blows)
-    seen["second"] = struck or (sections.second() and (not mixture.batch or batch(mixture.batch, folder / "batch.db")))
+    # A blow that comes when the section has ended falls upon the second run: then the third is the ordinary one.
+    struck = any(each.kind != "stop" for each in mixture.blows)
+    again = sections.second() or (struck and sections.second())
+    seen["second"] = again and (not mixture.batch or struck or batch(mixture.batch, folder / "batch.db"))
     return seen
 
 

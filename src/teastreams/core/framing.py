@@ -85,12 +85,12 @@ class Lines:
         return [rest] if rest else []
 
     def _check(self, lines: list[bytes]) -> None:
-        if max(map(len, lines)) <= self._held.limit_bytes:
-            return
-        for line in lines:
-            if len(line) > self._held.limit_bytes:
-                raise self._held.too_long(len(line))
-            self._held.offset += len(line) + 1
+        sizes = list(map(len, lines))
+        longest = max(sizes)
+        if longest > self._held.limit_bytes:
+            before = sizes[: sizes.index(longest)]
+            self._held.offset += sum(before) + len(before)
+            raise self._held.too_long(longest)
 
 
 class Frames:

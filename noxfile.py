@@ -78,7 +78,7 @@ def soak(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """What do streams cost beside what one would use instead? Asserts nothing: a wall clock is no fact."""
-    session.install("-e", ".", "joblib", "pypeln", "mpipe")
+    session.install("-e", ".", "joblib", "pypeln", "mpipe", "setuptools<81")  # pypeln needs its pkg_resources
     session.run("python", "tests/benchmarks/alternatives.py", *session.posargs, env={"PYTHONUNBUFFERED": None})
 
 

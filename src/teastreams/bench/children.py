@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from typing import Callable, Iterable, Sequence
 
@@ -65,5 +66,7 @@ def _live(body: Callable[[], bool], close: Iterable[int]) -> None:
         for fd in close:
             os.close(fd)
         code = 0 if body() else 1
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # what went wrong in a fork is seen nowhere else
     finally:
         os._exit(code)

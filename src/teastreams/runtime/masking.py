@@ -1,7 +1,7 @@
 """Signals held back while a few calls must not be torn apart.
 
 Python runs handlers between any two instructions, and a handler may raise: whatever takes two steps (a fork and the
-note of its pid, a set of handlers put back) is done with all signals blocked. They arrive when the mask is lifted. It
+note of its pid, a set of handlers put back) is done with signals blocked. They arrive when the mask is lifted. It
 installs and interprets nothing.
 """
 
@@ -16,8 +16,8 @@ from teastreams.runtime import calls
 EVERY_SIGNAL = tuple(int(number) for number in signal.valid_signals() if number != signal.SIGPIPE)
 """Asked for once, and as plain numbers: `valid_signals` makes an enum member of each of the 64 in every call.
 
-All but SIGPIPE: Linux keeps a blocked signal even while it is ignored, so a write to a worker that has just died would end
-the host as soon as its own disposition is back.
+All but SIGPIPE: Linux keeps a blocked signal even while it is ignored, so a write to a worker that has just died would
+end the host as soon as its own disposition is back.
 """
 
 

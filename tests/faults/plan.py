@@ -33,7 +33,8 @@ from teastreams.runtime import calls
 MOVING = ("read", "readv", "write", "pread", "pwrite")
 OPENING = ("pipe", "open", "fcntl", "pidfd_open", "temporary_file", "dup2")
 DUPLICATING = ("tee", "splice")
-# What each action can befall. `fcntl` stands for copies of descriptors and sizes of pipes, `open` for any file.
+# What each action can befall. Not EPIPE: a writer that gets it while its reader lives is on no machine that there is.
+# `fcntl` stands for copies of descriptors and sizes of pipes, `open` for any file.
 BEFALLS: dict[str, tuple[str, ...]] = {
     "EMFILE": (*OPENING, "listdir"),
     "ENFILE": ("pipe", "open", "pidfd_open", "temporary_file", "listdir"),
@@ -41,7 +42,6 @@ BEFALLS: dict[str, tuple[str, ...]] = {
     "EAGAIN": ("fork", "read", "readv", "write", *DUPLICATING),
     "EIO": (*MOVING, "close", "fstat"),
     "ENOSPC": ("pwrite", "temporary_file", "splice"),
-    "EPIPE": ("write", *DUPLICATING),
     "EINVAL": DUPLICATING,
     "EACCES": ("open", "setpgid", "listdir", "execvpe", "temporary_file"),
     "EPERM": ("fcntl", "pidfd_open", "setpgid", "killpg"),
@@ -213,8 +213,6 @@ def _possible(name: str, action: str, args: tuple[Any, ...]) -> bool:
     if name == "fcntl":
         copies = args[1] in (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC)
         return copies if action == "EMFILE" else args[1] == calls.F_SETPIPE_SZ
-    if action == "EPIPE" and role() == "supervisor":
-        return False  # a worker that lives reads what it is told, and one that does not is seen to be gone
     if name in ("read", "readv", "write") and action in ("EAGAIN", "EIO"):
         return not os.get_blocking(args[0]) if action == "EAGAIN" else not stat.S_ISFIFO(os.fstat(args[0]).st_mode)
     return True

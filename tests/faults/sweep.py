@@ -38,12 +38,13 @@ DEADLY = (*FATAL, "exit")
 
 
 def main(arguments: list[str]) -> None:
-    """Each argument is "topology role action [part parts]"; tells the attempts and the violations of each."""
+    """Each argument is "topology role action [lasting] [part parts]"; tells the attempts and violations of each."""
     warm_up()
     for argument in arguments:
         topology, role, action, *parts = argument.split()
         started = time.monotonic()
-        attempts, wrong, faulted = sweep(topology, role, action, *map(int, parts))
+        lasting = "lasting" in parts
+        attempts, wrong, faulted = sweep(topology, role, action, *map(int, parts[lasting:]), lasting=lasting)
         seconds = round(time.monotonic() - started, 2)
         inside.tell(**{argument: {"attempts": attempts, "wrong": wrong, "faulted": dict(faulted), "seconds": seconds}})
 
@@ -67,7 +68,9 @@ def warm_up() -> None:
         topologies.TOPOLOGIES[name][0]().run(echo_output=False)
 
 
-def sweep(topology: str, role: str, action: str, part: int = 0, parts: int = 1) -> tuple[int, list[str], Counter[str]]:
+def sweep(
+    topology: str, role: str, action: str, part: int = 0, parts: int = 1, *, lasting: bool = False
+) -> tuple[int, list[str], Counter[str]]:
     """The attempts made, what was wrong, and how often each call was faulted; every `parts`-th call from `part` on."""
     wrong = [f"without a fault: {each}" for each in attempt(topology, None)]
     calls = [call for call in applicable(action) if PAGE.counted(role, call)][part::parts]
@@ -75,7 +78,7 @@ def sweep(topology: str, role: str, action: str, part: int = 0, parts: int = 1) 
     for call in calls:
         nth, fired = 1, True
         while fired:
-            fault = Fault(role, call, nth, action)
+            fault = Fault(role, call, nth, action, lasting)
             found = attempt(topology, fault)
             fired = PAGE.fired
             attempts += 1

@@ -28,7 +28,7 @@ ROLES = {
 }
 SWEPT = {
     "direct": ("EMFILE", "ENOMEM", "EIO", "EAGAIN", "EPERM", "short", "kill"),
-    "broadcast2": ("EMFILE", "EIO", "EPIPE", "EINVAL", "ESRCH", "ECHILD", "short", "kill"),
+    "broadcast2": ("EMFILE", "EIO", "EINVAL", "ESRCH", "ECHILD", "short", "kill"),
     "spill": ("ENOSPC", "EIO", "short"),
     "command": ("EMFILE", "kill"),
 }

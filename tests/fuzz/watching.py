@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata  # noqa: F401  the compiler loads it for a name of a character
 from contextlib import contextmanager
 from types import CodeType
 from typing import Any, Iterator

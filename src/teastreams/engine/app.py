@@ -19,6 +19,7 @@ from teastreams.core.control.joins import with_joins
 from teastreams.core.events import RunEvent
 from teastreams.core.graph import Graph
 from teastreams.engine.actions import Actions, actions_of
+from teastreams.engine.executing import load_for
 from teastreams.engine.live.ends import ends_of, new_tap
 from teastreams.engine.results import RunFinished, RunResult, as_dicts, last_dict
 from teastreams.engine.run import STATE, WAITING, Run, Workflow
@@ -47,6 +48,7 @@ class CompiledGraph:
         unfold(self.graph)
         self._checkpointer = checkpointer
         self._actions = actions_of(self.graph, actions)
+        load_for(self.graph)
         self._circuits = Circuits()
         self._handover = Handover()
         self.own_streams: Mapping[str, int] = OWN_STREAMS

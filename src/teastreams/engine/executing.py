@@ -6,8 +6,11 @@ nodes, a document that is only validated, and the command line's other commands 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Mapping, Optional
 
+from teastreams.core.control.bodies import all_within
+from teastreams.core.graph import Graph
 from teastreams.errors import NodeError
 from teastreams.executors.circuits import Circuits
 
@@ -15,6 +18,17 @@ if TYPE_CHECKING:
     from teastreams.executors.process import ProcessExecutor
     from teastreams.executors.thread import Stop, ThreadExecutor
     from teastreams.runtime.supervision.supervisor import Supervisor
+
+
+def load_for(graph: Graph) -> None:
+    """Load now what runs of this graph will need: where descriptors or memory have run out, nothing can be imported."""
+    graphs = (graph, *all_within(graph))
+    streaming = any(node.streaming for each in graphs for node in each.nodes)
+    if any(node.body is not None for each in graphs for node in each.nodes):
+        import_module("teastreams.engine.bodies")
+    if streaming or any(edge.parallel for each in graphs for edge in each.edges) or len(graphs) > 1:
+        for name in ("engine.sections", "executors.process", "executors.thread"):
+            import_module(f"teastreams.{name}")
 
 
 class Executors:

@@ -44,6 +44,7 @@ def machine(**options: Any) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
 
 def main(names: list[str]) -> None:
     """Try each of these machines and tell what was wrong on it."""
+    warm.load()
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             os.chmod(folder, 0o777)  # noqa: S103 - the host may become another user
@@ -295,13 +296,21 @@ class Disk:
 
     def __init__(self, takes: int, number: int, once: bool) -> None:
         self.takes, self.number, self.once, self.refused = takes, number, once, 0
-        self.pwrite = calls.table.pwrite
+        self.real_pwrite, self.real_splice = calls.table.pwrite, calls.table.splice
 
-    def __call__(self, fd: int, data: Any, offset: int) -> int:
+    def pwrite(self, fd: int, data: Any, offset: int) -> int:
+        self._take()
+        return self.real_pwrite(fd, data, offset)
+
+    def splice(self, source: int, target: int, count: int, offset: Any = None) -> int:
+        if offset is not None:  # into a file, not into another pipe
+            self._take()
+        return self.real_splice(source, target, count, offset)
+
+    def _take(self) -> None:
         self.takes -= 1
         if self.takes == -1 or (self.takes < 0 and not self.once):
             raise OSError(self.number, os.strerror(self.number))
-        return self.pwrite(fd, data, offset)
 
 
 @machine()
@@ -311,7 +320,8 @@ def disks_that_refuse() -> list[str]:
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
         for takes in (0, 1, 3):
             for once in (False, True):
-                with mock.patch.object(calls.table, "pwrite", Disk(takes, number, once)):
+                disk = Disk(takes, number, once)
+                with mock.patch.multiple(calls.table, pwrite=disk.pwrite, splice=disk.splice):
                     wrong = spills()
                 found += [f"{errno.errorcode[number]} after {takes} writes: {each}" for each in wrong]
     return [*found, *spills(refused=False)]

@@ -64,6 +64,7 @@ def host(**options: Any) -> Callable[[Host], Host]:
 
 def main(names: list[str]) -> None:
     """Try each of these hosts and tell what was wrong with it."""
+    warm.load()
     for name in names:
         kind = HOSTS[name]
         with tempfile.TemporaryDirectory() as folder:

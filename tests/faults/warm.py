@@ -7,6 +7,7 @@ process of it left alive? A host that hangs is asked for the stacks of all its p
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -20,9 +21,20 @@ from typing import Any, Callable, Iterator, Optional
 
 import harness
 
+import teastreams as ts
+
 PATIENCE_SECONDS = 20.0
 PR_SET_CHILD_SUBREAPER = 36
 Look = Optional[Callable[[], object]]
+
+
+def load() -> None:
+    """Load what is loaded late, or every attempt would; and a host in another root, or of another user, could not."""
+    for name in ts.__all__:
+        getattr(ts, name)
+    for name in ("ctypes", "tempfile", "cloudpickle", "traceback", "difflib", "hashlib", "random", "shutil"):
+        importlib.import_module(name)
+    ts.pipeline(lambda state: print("x"), lambda state: {"n": len(sys.stdin.read())}).run(echo_output=False)
 
 
 def attempt(

@@ -7,6 +7,7 @@ listens only while it is armed.
 
 from __future__ import annotations
 
+import difflib  # noqa: F401  loaded late, by who says what was perhaps meant
 import os
 import sys
 import unicodedata  # noqa: F401  the compiler loads it for a name of a character

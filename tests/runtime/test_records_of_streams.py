@@ -115,7 +115,8 @@ def fails(values, codec=None):
     def node(state, context):
         context.write_lines(values) if codec is None else context.write_records(values, codec)
     return run_node(node).exception.message
-tell(line=fails(["a", "b\\n"]), text=fails(["a"], "bytes"), json=fails([{1, 2}], "jsonl"), codec=fails([], "xml"))
+tell(line=fails(["a", "b\\n"]), number=fails(["a", 5]))
+tell(text=fails(["a"], "bytes"), json=fails([{1, 2}], "jsonl"), codec=fails([], "xml"))
 def arrays(state, context):
     context.write_records([array.array("i", [1, 2]), memoryview(b"ab")], "bytes")
 tell(array=run_node(arrays).stdout == b"\\0\\0\\0\\x08" + bytes(array.array("i", [1, 2])) + b"\\0\\0\\0\\2ab")
@@ -123,6 +124,7 @@ tell(array=run_node(arrays).stdout == b"\\0\\0\\0\\x08" + bytes(array.array("i",
     ).told
 
     assert "the line 'b\\n' has a newline in it" in told["line"]
+    assert "a line is str or bytes, not int" in told["number"]
     assert "bytes-like object is required" in told["text"]
     assert "set is not JSON serializable" in told["json"]
     assert "no codec 'xml'" in told["codec"]
@@ -199,3 +201,25 @@ tell(**through(writer, reader))
     ).told
 
     assert told["first"] == "x" * 99
+
+
+@pytest.mark.parametrize("codec", ["jsonl", "pickle", "bytes"])
+def test_a_value_is_what_it_was_when_it_came(codec: str) -> None:
+    """Who yields one object again and again, changed, does not find the last state of it in every record."""
+    told = harness.run(
+        NODES
+        + f"""
+def writer(state, context):
+    def values():
+        value = {{"n": 0}} if {codec!r} != "bytes" else bytearray(b"0")
+        for number in range(100):
+            value.__setitem__("n" if {codec!r} != "bytes" else 0, number)
+            yield value
+    context.write_records(values(), {codec!r})
+def reader(state, context):
+    return {{"got": [record["n" if {codec!r} != "bytes" else 0] for record in context.records({codec!r})]}}
+tell(**through(writer, reader))
+"""
+    ).told
+
+    assert told["got"] == list(range(100))

@@ -15,7 +15,7 @@ import json
 import pickle
 import sys
 from itertools import islice
-from typing import Any, Callable, Iterable, Iterator, Mapping, Protocol, Union
+from typing import Any, Callable, Iterable, Iterator, Protocol, Union
 
 from teastreams.core.framing import BATCH_SECONDS, LENGTH, MAX_FRAME_BYTES, Frames, Lines, framed, next_batch
 from teastreams.errors import RecordError
@@ -44,25 +44,35 @@ def lines(limit_bytes: int) -> Iterator[bytes]:
 
 def records(codec: str, limit_bytes: int) -> Iterator[Any]:
     """The records of stdin. ValueError for an unknown codec."""
-    known = {"jsonl": _json_records, "pickle": _pickled_records, "bytes": _framed_records}
-    found: Iterator[Any] = _known(codec, known)(limit_bytes)
-    return found
+    known: dict[str, Callable[[int], Iterator[Any]]] = {
+        "jsonl": _json_records,
+        "pickle": _pickled_records,
+        "bytes": _framed_records,
+    }
+    return known[_checked(codec)](limit_bytes)
 
 
 def write_lines(texts: Iterable[Union[bytes, str]]) -> int:
     """Write each as a line; how many there were."""
-    return _written(texts, _as_lines)
+    return _written(texts, _as_lines)  # text and bytes cannot change while they wait
 
 
 def write_records(values: Iterable[Any], codec: str) -> int:
     """Write each as a record; how many there were. ValueError for an unknown codec."""
-    return _written(values, _known(codec, {"jsonl": _as_json, "pickle": _as_pickle, "bytes": _as_frames}))
+    # Each is encoded when it comes: who yields one dict again and again, changed, means what it was each time.
+    known: dict[str, tuple[Callable[[Any], Any], Callable[[list[Any]], bytes]]] = {
+        "jsonl": (_ENCODE, _as_text),
+        "pickle": (_pickled, _as_frames),
+        "bytes": (_record, _as_frames),
+    }
+    encode, join = known[_checked(codec)]
+    return _written(map(encode, values), join)
 
 
-def _known(codec: str, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-    if codec not in table:
+def _checked(codec: str) -> str:
+    if codec not in CODECS:
         raise ValueError(f"there is no codec {codec!r}; use one of {', '.join(CODECS)}")
-    return table[codec]
+    return codec
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -85,15 +95,15 @@ def _framed_records(limit_bytes: int) -> Iterator[bytes]:
 
 
 def _pickled_records(limit_bytes: int) -> Iterator[Any]:
-    """Each frame is the pickle of a list of records: written by a node of the same run, which is trusted as we are."""
+    """Each frame is a pickle, written by a node of the same run, which is trusted as we are."""
     splitter = Frames(limit_bytes)
     for batch in _batches_of(splitter):
         for data in batch:
             try:
-                found = pickle.loads(data)
+                value = pickle.loads(data)
             except Exception as error:
                 raise _unreadable(f"record before byte {splitter.offset}", "pickle", error) from error
-            yield from found
+            yield value
 
 
 def _json_records(limit_bytes: int) -> Iterator[Any]:
@@ -175,28 +185,32 @@ def _as_lines(batch: list[Any]) -> bytes:
 
 
 def _joined(batch: list[Any]) -> bytes:
-    try:
-        if isinstance(batch[0], str):
-            return "\n".join((*batch, "")).encode()
-        return b"\n".join((*batch, b""))
-    except TypeError:
-        return b"\n".join([*(each.encode() if isinstance(each, str) else each for each in batch), b""])
-
-
-def _as_json(batch: list[Any]) -> bytes:
-    encode = _ENCODE
-    return "\n".join([*map(encode, batch), ""]).encode()
+    kinds = {*map(type, batch)}
+    if kinds == {str}:
+        return "\n".join((*batch, "")).encode()
+    strange = kinds - {str, bytes}
+    if strange:  # what can change, too: it is written later than it came
+        raise TypeError(f"a line is str or bytes, not {strange.pop().__name__}")
+    return b"\n".join([*(each.encode() if isinstance(each, str) else each for each in batch), b""])
 
 
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _as_pickle(batch: list[Any]) -> bytes:
-    return framed(pickle.dumps(batch, protocol=5))
+def _as_text(batch: list[str]) -> bytes:
+    return "\n".join((*batch, "")).encode()
 
 
-def _as_frames(batch: list[Any]) -> bytes:
+def _pickled(value: Any) -> bytes:
+    return pickle.dumps(value, protocol=5)
+
+
+def _record(record: Any) -> bytes:
+    return record if type(record) is bytes else bytes(memoryview(record).cast("B"))
+
+
+def _as_frames(batch: list[bytes]) -> bytes:
+    if max(map(len, batch)) > MAX_FRAME_BYTES:
+        return b"".join(map(framed, batch))  # which says what is wrong
     pack = LENGTH.pack
-    if {*map(type, batch)} == {bytes} and max(map(len, batch)) <= MAX_FRAME_BYTES:
-        return b"".join([part for record in batch for part in (pack(len(record)), record)])
-    return b"".join([framed(bytes(memoryview(record).cast("B"))) for record in batch])
+    return b"".join([part for record in batch for part in (pack(len(record)), record)])

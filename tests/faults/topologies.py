@@ -142,7 +142,7 @@ def spill() -> ts.CompiledGraph:
     read, write = os.pipe()
 
     def wait() -> None:
-        select.select([read], [], [], 1.0)
+        select.select([read], [], [], 0.1)
 
     g = _graph(buffer_size=4096)  # or the pipe would hold the whole stream
     g.add_node("producer", run=produce, streams={"stdout": "bytes"})

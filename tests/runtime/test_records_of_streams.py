@@ -223,3 +223,28 @@ tell(**through(writer, reader))
     ).told
 
     assert told["got"] == list(range(100))
+
+
+def test_what_was_read_ahead_is_not_lost_between_two_iterators() -> None:
+    """A first line, then the rest: one stream, one place in it. Another codec in the middle is refused."""
+    told = harness.run(
+        NODES
+        + """
+def node(state, context):
+    head = next(context.lines()).decode()
+    for line in context.lines():
+        second = line.decode()
+        break
+    try:
+        context.records("jsonl")
+    except ts.RecordError as error:
+        refused = str(error)
+    got = [head, second, *(line.decode() for line in context.lines())]
+    return {"got": got, "refused": refused, "end": list(context.lines())}
+tell(**run_node(node, stdin=b"a\\nb\\nc\\nd\\n").update)
+"""
+    ).told
+
+    assert told["got"] == ["a", "b", "c", "d"]
+    assert told["end"] == []
+    assert "read as lines and cannot become jsonl" in told["refused"]

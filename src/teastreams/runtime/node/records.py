@@ -38,6 +38,10 @@ class Splitter(Protocol):
 
 def lines(limit_bytes: int) -> Iterator[bytes]:
     """The lines of stdin, without their newlines."""
+    return _gone_on_with("lines", lambda: _lines(limit_bytes))
+
+
+def _lines(limit_bytes: int) -> Iterator[bytes]:
     for batch in _batches_of(Lines(limit_bytes)):
         yield from batch
 
@@ -49,7 +53,8 @@ def records(codec: str, limit_bytes: int) -> Iterator[Any]:
         "pickle": _pickled_records,
         "bytes": _framed_records,
     }
-    return known[_checked(codec)](limit_bytes)
+    read = known[_checked(codec)]
+    return _gone_on_with(codec, lambda: read(limit_bytes))
 
 
 def write_lines(texts: Iterable[Union[bytes, str]]) -> int:
@@ -76,6 +81,22 @@ def _checked(codec: str) -> str:
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _gone_on_with(codec: str, begin: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """The iterator that reads stdin: the one that was begun, for what it has read ahead belongs to the stream.
+
+    So who takes a first line and then asks for the rest loses nothing between the two.
+    """
+    stream: Any = sys.stdin
+    begun: tuple[str, Iterator[Any]] = getattr(stream, _BEGUN, None) or (codec, begin())
+    if begun[0] != codec:
+        raise RecordError(f"stdin is read as {begun[0]} and cannot become {codec} in the middle; read it in one way")
+    setattr(stream, _BEGUN, begun)
+    return begun[1]
+
+
+_BEGUN = "_teastreams_records"
 
 
 def _batches_of(splitter: Splitter) -> Iterator[list[bytes]]:

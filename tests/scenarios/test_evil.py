@@ -150,7 +150,9 @@ pid = int(Path(os.environ["TEASTREAMS_SCENARIO_HISTORY"] + ".pid").read_text())
 os.kill(pid, 9)""")
 
         assert (told["cause"], told["others"]) == ("p", ["c0"])
-        assert "a process that it started still ran" in told["message"]
+        # The worker sees it on Linux; elsewhere the supervisor does, by the stream that does not end.
+        assert "a process that it started " in told["message"]
+        assert "wait for it, or give it another stdout" in told["message"]
 
     def test_a_child_that_still_writes_is_waited_for(self) -> None:
         """A program that the node did not wait for is not cut off."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-
 import sys
 
 import harness
@@ -135,10 +134,10 @@ os.wait(); os.close(gate)
 )
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us look")
 LOOKS = pytest.mark.skipif(os.environ.get("TEASTREAMS_PORTABLE") == "1", reason="only Linux shows who holds a pipe")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us look")
 class TestWriters:
     @LOOKS
     def test_one_that_no_child_shows_is_waited_for(self) -> None:

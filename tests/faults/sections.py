@@ -8,7 +8,6 @@ has everything, or what it lacks was counted as dropped.
 
 from __future__ import annotations
 
-import mmap
 import os
 import random
 import signal
@@ -153,26 +152,7 @@ def _without_unread(member: Member, taken: set[str]) -> Member:
 # -- the workflow -----------------------------------------------------------------------------------------------
 
 
-class Board:
-    """What each node read: bytes, whether any were wrong, how its input ended. One page, shared with the workers."""
-
-    def __init__(self) -> None:
-        self._cells = memoryview(mmap.mmap(-1, 8 * 3 * (MOST_NODES + 1))).cast("Q")
-
-    def note(self, index: int, count: int, wrong: bool, end: int) -> None:
-        for offset, value in enumerate((count, wrong, end)):
-            self._cells[3 * index + offset] = value
-
-    def seen(self, index: int) -> tuple[int, bool, int]:
-        count, wrong, end = self._cells[3 * index : 3 * index + 3]
-        return count, bool(wrong), end
-
-    def clear(self) -> None:
-        for place in range(len(self._cells)):
-            self._cells[place] = 0
-
-
-BOARD = Board()
+BOARD = topologies.Board(MOST_NODES)
 
 
 def record(key: str, number: int) -> bytes:

@@ -36,10 +36,10 @@ DEADLINE = {"timeout": 10.0}
 
 
 class Board:
-    """What each consumer got: bytes, whether they were the right ones, and how its input ended."""
+    """What each reader got: bytes, whether they were right, and how its input ended. Shared with the workers."""
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8 * 3 * (CONSUMERS + 1))
+    def __init__(self, readers: int) -> None:
+        self._memory = mmap.mmap(-1, 8 * 3 * (readers + 1))
         self._cells = memoryview(self._memory).cast("Q")
 
     def note(self, index: int, count: int, wrong: bool, end: int) -> None:
@@ -55,7 +55,7 @@ class Board:
             self._cells[place] = 0
 
 
-BOARD = Board()
+BOARD = Board(CONSUMERS)
 
 
 Deed = Optional[Callable[[], object]]

@@ -2,7 +2,7 @@
 
 What holds for every one of them: an answer within seconds, either a workflow or problems, each with a place inside
 the document, a text in printable characters and what to write instead; no exception of any other kind, and nothing of
-the document executed. What was accepted compiles, can be drawn, and its JSON Schema accepts it too. The mutant of a
+the document executed. What was accepted compiles, and can be drawn. The mutant of a
 number is the same in every run with that seed, so that `SEED:NUMBER` is all that is needed to see a failure again.
 `-- FILE ...` judges documents as they are.
 """

@@ -10,10 +10,12 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
-from typing import Callable, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from typing import Callable, Iterable, Iterator, Sequence
 
 from teastreams.errors import LimitError
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Children:
@@ -35,16 +37,18 @@ class Children:
 
     def fork(self, name: str, body: Callable[[], bool], close: Iterable[int] = ()) -> None:
         """A fork that closes these descriptors; it ended well when its body returned True."""
-        pid = os.fork()
-        if pid == 0:
-            _live(body, close)
-        self._running[pid] = name
+        with _undisturbed():
+            pid = os.fork()
+            if pid == 0:
+                _live(body, close)
+            self._running[pid] = name
 
     def spawn(self, name: str, argv: Sequence[str], keep: Iterable[int], **streams: int) -> None:
         """A program that inherits these descriptors, and `stdin` and `stdout` where given."""
-        program = subprocess.Popen(argv, pass_fds=tuple(keep), **streams)  # type: ignore[call-overload]
-        self._running[program.pid] = name
-        program.returncode = 0  # waited for here: Popen would warn that it still runs
+        with _undisturbed():
+            program = subprocess.Popen(argv, pass_fds=tuple(keep), **streams)  # type: ignore[call-overload]
+            self._running[program.pid] = name
+            program.returncode = 0  # waited for here: Popen would warn that it still runs
 
     def wait(self) -> None:
         """Until all have ended. LimitError when one of them did not end well."""
@@ -57,12 +61,26 @@ class Children:
                 raise LimitError(f"bench: {name} ended with {code}, so nothing was measured; run it again with --only")
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A handler that raised between a fork and the note of its pid would leave that process to nobody.
+
+    Programs inherit the mask: none is started here that would have to be asked to end, `Children` kills.
+    """
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
 def _live(body: Callable[[], bool], close: Iterable[int]) -> None:
     """Never returns: what stands below the fork belongs to the parent."""
     code = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         for fd in close:
             os.close(fd)
         code = 0 if body() else 1

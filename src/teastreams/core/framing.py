@@ -73,9 +73,11 @@ class Lines:
         lines = data.split(b"\n")
         rest = lines.pop()
         if lines:
+            taken = self._held.size + len(data) - len(rest)
             lines[0] = self._held.take(lines[0])
-            self._check(lines)
-            self._held.offset += sum(map(len, lines)) + len(lines)
+            if max(len(data), len(lines[0])) > self._held.limit_bytes:
+                self._check(lines)
+            self._held.offset += taken
         self._held.add(rest)
         return lines
 

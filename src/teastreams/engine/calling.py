@@ -75,7 +75,7 @@ class Context:
         return Turn(wait(name, timeout, rate))
 
     def lines(self, *, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> Iterator[bytes]:
-        """The lines of stdin as bytes, without their newlines, several times as fast as `for line in sys.stdin`.
+        """The lines of stdin as bytes, without their newlines: nothing is decoded for them.
 
         A line is handed out when it is there. The end comes only with a good verdict, as for `sys.stdin`; a read after
         a failure raises `UpstreamFailed`. RecordError for a line of more than `limit_bytes`. Do not read the text of

@@ -6,7 +6,8 @@ Laws: they stand on the same buffers as `sys.stdin` and `sys.stdout`, so an end 
 and what `print` wrote before comes first; a record that the end cuts short is an error, never left out. A record is
 handed out when it is there, without waiting for more; what is written is gathered only while gathering is quick.
 
-The text layer costs a `print` about ten times what the line itself costs; these go round it.
+They go round the text layer: handing on a line of 100 bytes costs a third of a `print`, reading one three quarters of
+the text of it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Callable, Iterable, Iterator, Protocol, Union
 
 from teastreams.core.framing import BATCH_SECONDS, LENGTH, MAX_FRAME_BYTES, Frames, Lines, framed, next_batch
@@ -38,20 +39,15 @@ class Splitter(Protocol):
 
 def lines(limit_bytes: int) -> Iterator[bytes]:
     """The lines of stdin, without their newlines."""
-    return _gone_on_with("lines", lambda: _lines(limit_bytes))
-
-
-def _lines(limit_bytes: int) -> Iterator[bytes]:
-    for batch in _batches_of(Lines(limit_bytes)):
-        yield from batch
+    return _gone_on_with("lines", lambda: _batches_of(Lines(limit_bytes)))
 
 
 def records(codec: str, limit_bytes: int) -> Iterator[Any]:
     """The records of stdin. ValueError for an unknown codec."""
-    known: dict[str, Callable[[int], Iterator[Any]]] = {
-        "jsonl": _json_records,
-        "pickle": _pickled_records,
-        "bytes": _framed_records,
+    known: dict[str, Callable[[int], Iterator[Iterable[Any]]]] = {
+        "jsonl": _json_batches,
+        "pickle": _pickled_batches,
+        "bytes": lambda limit: _batches_of(Frames(limit)),
     }
     read = known[_checked(codec)]
     return _gone_on_with(codec, lambda: read(limit_bytes))
@@ -83,13 +79,14 @@ def _checked(codec: str) -> str:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _gone_on_with(codec: str, begin: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+def _gone_on_with(codec: str, batches: Callable[[], Iterator[Iterable[Any]]]) -> Iterator[Any]:
     """The iterator that reads stdin: the one that was begun, for what it has read ahead belongs to the stream.
 
     So who takes a first line and then asks for the rest loses nothing between the two.
     """
     stream: Any = sys.stdin
-    begun: tuple[str, Iterator[Any]] = getattr(stream, _BEGUN, None) or (codec, begin())
+    # Chained by C: a generator that hands out each record costs more than finding it.
+    begun: tuple[str, Iterator[Any]] = getattr(stream, _BEGUN, None) or (codec, chain.from_iterable(batches()))
     if begun[0] != codec:
         raise RecordError(f"stdin is read as {begun[0]} and cannot become {codec} in the middle; read it in one way")
     setattr(stream, _BEGUN, begun)
@@ -110,29 +107,28 @@ def _batches_of(splitter: Splitter) -> Iterator[list[bytes]]:
     yield splitter.end()
 
 
-def _framed_records(limit_bytes: int) -> Iterator[bytes]:
-    for batch in _batches_of(Frames(limit_bytes)):
-        yield from batch
-
-
-def _pickled_records(limit_bytes: int) -> Iterator[Any]:
+def _pickled_batches(limit_bytes: int) -> Iterator[Iterable[Any]]:
     """Each frame is a pickle, written by a node of the same run, which is trusted as we are."""
     splitter = Frames(limit_bytes)
     for batch in _batches_of(splitter):
-        for data in batch:
-            try:
-                value = pickle.loads(data)
-            except Exception as error:
-                raise _unreadable(f"record before byte {splitter.offset}", "pickle", error) from error
-            yield value
+        yield _unpickled(batch, splitter)
 
 
-def _json_records(limit_bytes: int) -> Iterator[Any]:
+def _unpickled(batch: list[bytes], splitter: Splitter) -> Iterator[Any]:
+    for data in batch:
+        try:
+            value = pickle.loads(data)
+        except Exception as error:
+            raise _unreadable(f"record before byte {splitter.offset}", "pickle", error) from error
+        yield value
+
+
+def _json_batches(limit_bytes: int) -> Iterator[Iterable[Any]]:
     splitter = Lines(limit_bytes)
     begin = 0
     for batch in _batches_of(splitter):
         values = _scanned(batch)
-        yield from _one_by_one(batch, begin) if values is None else values
+        yield _one_by_one(batch, begin) if values is None else values
         begin = splitter.offset
 
 

@@ -219,13 +219,3 @@ attempt(p, cat)""")["state"]
         assert others == {"13": ignored, sigxfsz: ignored}
         assert "default_int_handler" in told["odd"][interrupt]
         assert (told["mask"], told["wakeup"]) == ([], -1)
-
-
-class TestStrayStdin:
-    @pytest.mark.parametrize("stdin", [None, io.StringIO()])
-    def test_without_a_descriptor_there_is_nothing_to_close(
-        self, stdin: Optional[io.StringIO], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(sys, "stdin", stdin)
-
-        assert worker._stray_stdin() == -1

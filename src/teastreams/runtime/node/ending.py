@@ -52,10 +52,11 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the frame, and for every eye: nothing guarded leaves the worker in it."""
-        error = self.error
-        if error is not None:
-            error = replace(error, message=masked(error.message), traceback=masked(error.traceback))
-        return {**asdict(replace(self, error=error)), "how": self.how.value, "broken": sorted(self.broken)}
+        data = {**vars(self), "how": self.how.value, "broken": sorted(self.broken)}
+        if self.error is not None:
+            safe = replace(self.error, message=masked(self.error.message), traceback=masked(self.error.traceback))
+            data["error"] = asdict(safe)
+        return data
 
     def ending(self, order: int, exit_code: Optional[int]) -> Ending:
         """The supervisor's view, with the exit code that the kernel gave."""

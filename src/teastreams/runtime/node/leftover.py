@@ -36,6 +36,8 @@ def wait_for_children(limit_seconds: float) -> bool:
 def wait_for_writers(fds: Collection[int], limit_seconds: float) -> bool:
     """True as soon as nobody else can write these streams, which this process gives up for that."""
     if calls.portable():
+        for fd in fds:
+            give_up(fd, os.O_WRONLY)
         return True
     deadline = calls.table.monotonic() + limit_seconds
     return all(_is_over(fd, deadline) for fd in fds)
@@ -44,6 +46,9 @@ def wait_for_writers(fds: Collection[int], limit_seconds: float) -> bool:
 def _is_over(fd: int, deadline: float) -> bool:
     try:
         with _read_end(fd) as witness:
+            give_up(fd, os.O_WRONLY)
+            if has_ended(witness.number):  # nearly always: no copy is there to be looked for
+                return True
             _give_up_copies(witness)
             while not has_ended(witness.number):
                 if calls.table.monotonic() >= deadline:

@@ -25,7 +25,7 @@ from teastreams.core.frames import Kind, Memory, frame, header
 from teastreams.core.graph import DEFAULT_RESULT_BYTES
 from teastreams.core.state.reducers import NONE, ReducerFailed, Reducers
 from teastreams.runtime import calls
-from teastreams.runtime.fds import Fd, give_back, ledger
+from teastreams.runtime.fds import Fd, ledger
 from teastreams.runtime.gauges import Gauge
 from teastreams.runtime.lifeline import arm
 from teastreams.runtime.masking import EVERY_SIGNAL
@@ -156,7 +156,6 @@ def run_node(
 
 def wire(seat: Seat, control: Control, line: Line) -> Streams:
     """Put the ends on 0, 1 and 2 and fitting objects on sys.std*; what was there before is dropped."""
-    stray = _stray_stdin()
     for fd in (0, 1, 2):
         end = seat.wires.get(fd) or seat.logs.get(fd)
         if end is None:
@@ -164,17 +163,7 @@ def wire(seat: Seat, control: Control, line: Line) -> Streams:
         else:
             calls.table.dup2(end.number, fd)
             end.close()
-    if stray > 2:
-        give_back(stray)
     return _streams(seat, control, line)
-
-
-def _stray_stdin() -> int:
-    """multiprocessing replaced sys.stdin by /dev/null on a number of its own; that descriptor is ours to close."""
-    try:
-        return sys.stdin.fileno() if sys.stdin is not None else -1
-    except (OSError, ValueError):
-        return -1
 
 
 def _streams(seat: Seat, control: Control, line: Line) -> Streams:

@@ -62,6 +62,14 @@ class Accounts:
         if self._gauge(child).phase is Phase.PROGRAM:
             child.kernel_bytes = kernel_bytes(child.pid)
 
+    def count(self, child: Child) -> None:
+        """The last look at its gauge."""
+        gauge = self._gauge(child)
+        for fd in (0, 1, 2):
+            self._moved[child.name, fd] = moved(gauge, child, fd)
+            self._records[child.name, fd] = gauge.records(fd)
+            self._waited[child.name, fd] = gauge.waited_seconds(fd)
+
     def feed_failed(self, channel: str, error: Exception) -> str:
         """What the caller gave raised: kept with its traceback, and as one phrase for others."""
         name, text = feed_name(channel), error_text(error)
@@ -73,8 +81,7 @@ class Accounts:
         return f"{text.type}: {text.message}"
 
     def ending(self, child: Child, order: int) -> Ending:
-        """How a finished worker ended, from its report, its update and its exit status."""
-        self._count(child)
+        """How a worker ended, from its report, its update and, unless it returned, its exit status."""
         if child.report is None or (child.timed_out and child.report.how is not How.RETURNED):
             return self._ending_without_report(child, order)
         self._phases[child.name] = child.report.phase
@@ -153,13 +160,6 @@ class Accounts:
         message = f"what it returned cannot be loaded: {text.message}; return plain data"
         return Ending(How.RAISED, order, child.exit_code, ErrorText(text.type, message, text.traceback))
 
-    def _count(self, child: Child) -> None:
-        gauge = self._gauge(child)
-        for fd in (0, 1, 2):
-            self._moved[child.name, fd] = moved(gauge, child, fd)
-            self._records[child.name, fd] = gauge.records(fd)
-            self._waited[child.name, fd] = gauge.waited_seconds(fd)
-
     def _gauge(self, child: Child) -> Gauge:
         return self._gauges.gauge(self._indexes[child.name])
 
@@ -187,7 +187,7 @@ class Accounts:
         return NodeFigures(
             status,
             child.seconds,
-            ending.exit_code if ending else child.exit_code,
+            _exit_code(child, ending),
             error,
             tails,
             cpu_seconds=child.usage.cpu_seconds if child.usage else None,
@@ -203,7 +203,7 @@ class Accounts:
             self._phases.get(name, "run"),
             text.message if text and told else self._judge.reason(name),
             error_type=text.type if text and told else _kind(ending),
-            exit_code=ending.exit_code if ending else child.exit_code,
+            exit_code=_exit_code(child, ending),
             traceback=text.traceback if text else "",
             stderr_tail="\n".join(child.logs[2].tail) if 2 in child.logs else "",
             error_type_names=text.names if text else (),
@@ -271,6 +271,13 @@ class Accounts:
             records=self._records_of((node, 0), sink.delivered_bytes),
             starved_seconds=self._waited_of((node, 0)),
         )
+
+
+def _exit_code(child: Child, ending: Optional[Ending]) -> Optional[int]:
+    """The kernel's word. It comes after that of a worker that returned; a limit and EPIPE have numbers of their own."""
+    if ending is None or ending.exit_code is None or (ending.how is How.RETURNED and child.exit_code is not None):
+        return child.exit_code
+    return ending.exit_code
 
 
 def _kind(ending: Optional[Ending]) -> str:

@@ -3,8 +3,8 @@
     plan ──▶ start ──▶ all ready ──▶ GO ──▶ frames, exits, deadlines ──▶ verdicts ──▶ all finished ──▶ outcome
 
 Laws: every wait has the failure event in it (L5); the first stop is asked (TERM and CONT, grace, KILL), a second is
-at once; a verdict goes out only when everything upstream has exited, was reaped and reported (L2); when `run` ends, by
-return or by exception, no process and no descriptor of the section is left (L4). What happens is decided by the
+at once; a verdict goes out only when everything upstream has returned and reported, or has exited and was reaped (L2);
+when `run` ends, by return or by exception, no process and no descriptor of the section is left (L4). What happens is decided by the
 lifecycle table and the judge; this file turns decisions into calls.
 """
 
@@ -16,6 +16,7 @@ from collections import deque
 from functools import partial
 from typing import Iterator, Optional, Sequence
 
+from teastreams.core.endings import How
 from teastreams.core.events import (
     NodeFinished,
     NodeOutput,
@@ -66,7 +67,7 @@ class Supervisor:
         self._sampler = Sampler(self, self._gauges)
         self._waiting = deque(order.plan.workers)
         self._events: deque[RunEvent] = deque()
-        self._endings = 0
+        self._over: set[str] = set()
         self._unready = 0
         self._signal: Optional[int] = None
         self._gone = False
@@ -83,7 +84,7 @@ class Supervisor:
             self._start_some()
             self._arm_section_deadlines()
             self._settle()  # what the caller itself writes has nobody upstream who could end
-            while self._waiting or len(self.judge.endings) < len(self.children):
+            while self._waiting or len(self._over) < len(self.children):
                 if self._stepwise:
                     yield Waiting()
                 self.loop.wait()
@@ -171,6 +172,7 @@ class Supervisor:
             if child.report is not None and child.report.left_early:
                 self.judge.leaving.add(child.name)
             self._feed(child, Event.REPORTED)
+            self._on_report(child)
         elif kind is Kind.CLOSED and payload:
             self.judge.closed.add((child.name, payload[0]))
             self._settle()
@@ -179,6 +181,12 @@ class Supervisor:
             self._accounts.warnings[child.name] = payload.decode(errors="replace")
         elif kind is Kind.SINK:
             self._on_sink(child, load_sink(payload))
+
+    def _on_report(self, child: Child) -> None:
+        """It has returned, and its last word is said: those below need not wait for the kernel to take it down."""
+        if child.state is State.ENDING and child.report is not None and child.report.how is How.RETURNED:
+            self._enter_ending(child)
+            self._settle()
 
     def _on_sink(self, child: Child, sink: Optional[SinkReport]) -> None:
         channel = self.order.channel_of(child.name)
@@ -235,14 +243,22 @@ class Supervisor:
         for key in (child, ("timeout", child.name), ("doomed", child.name)):
             self.loop.at(key, None, _nothing)
         self._departures.forget(child)
-        self.judge.endings[child.name] = self._accounts.ending(child, self._endings)
-        self._endings += 1
+        self._accounts.count(child)
+        self._enter_ending(child)
+        self._over.add(child.name)
         child.close()
         self._tell_fanouts(child.name)
         self._tell_stragglers(child.name)
+        self._announce(child.name)
         self._settle()
         if self.order.gated and not self._gone:
             self.stop(f"stopped because {child.name!r} could not start")
+
+    def _enter_ending(self, child: Child) -> None:
+        """How it ended is entered once."""
+        endings = self.judge.endings
+        if child.name not in endings:
+            endings[child.name] = self._accounts.ending(child, len(endings))
 
     def _tell_fanouts(self, producer: str) -> None:
         for name in self.order.plan.outputs.get(producer, ()):
@@ -283,9 +299,10 @@ class Supervisor:
         self.children[name].send(Kind.VERDICT, pickle.dumps(message, protocol=5))
 
     def _announce(self, name: str) -> None:
-        child = self.children.get(name)
-        if child is not None:
-            status = self.judge.statuses[name]
+        """A node has finished when its status is known and its process has gone, whichever comes last."""
+        status = self.judge.statuses.get(name)
+        if status is not None and name in self._over:
+            child = self.children[name]
             self._events.append(NodeFinished(name, status.name.lower(), child.seconds, child.exit_code))
 
     def _doom(self, name: str) -> None:

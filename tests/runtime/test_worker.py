@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from typing import Any, Optional
+from typing import Any
 
 import harness
 import pytest
-
-from teastreams.runtime.node import worker
 
 PRELUDE = """
 def graph(p, c, second=None):

@@ -14,7 +14,7 @@ import pytest
 PRELUDE = '''
 def graph(nodes, fail_fast=False, **streams):
     """`nodes` maps a name to (function, streams); one plain edge makes a broadcast of every stream of `p`."""
-    settings = ts.StreamSettings(grace_seconds=0.3, drain_seconds=0.3, **streams)
+    settings = ts.StreamSettings(**{"grace_seconds": 0.3, "drain_seconds": 0.3, **streams})
     config = ts.ParallelConfig(strategy="process", streams=settings, fail_fast=fail_fast)
     g = ts.StateGraph(parallel_config=config)
     for name, (run, ends) in nodes.items():
@@ -225,3 +225,72 @@ attempt(graph({"p": (p, {"stdout": "x", "stderr": "x>c"}), "c": (count("c"), IN)
                "fan-out of 'x'": (count("e"), {"stdin": "x>c"})}))""")
 
         assert told["state"] == {"c": "one\n", "d": "one\n", "e": "two\n"}
+
+
+class TestReturnedIsEnough:
+    """A process takes the kernel milliseconds to take down, a large one seconds: nobody below waits for that."""
+
+    HELD = """
+from teastreams.runtime import calls
+def hold(name="a"):
+    leave = calls.table.exit
+    calls.table.exit = lambda code: (wait(name), leave(code))
+"""
+
+    @pytest.mark.parametrize("nodes", [3, 2])
+    def test_a_reader_has_its_end_before_its_producer_has_gone(self, nodes: int) -> None:
+        told = attempt(
+            f"count = {nodes}"
+            + self.HELD
+            + """
+def p(state):
+    hold(); print("all of it"); return {"p": 1}
+def c(state):
+    text = sys.stdin.read()
+    tell(text=text, p=state["p"]); let()
+def d(state): sys.stdin.read()
+nodes = {"p": (p, OUT), "c": (c, IN), "d": (d, IN)}
+attempt(graph({name: nodes[name] for name in list(nodes)[:count]}, grace_seconds=60))"""
+        )
+
+        assert (told["text"], told["p"], told["state"]) == ("all of it\n", 1, {"p": 1})
+
+    def test_a_chain_comes_to_its_end_while_all_above_still_leave(self) -> None:
+        told = attempt(
+            self.HELD
+            + """
+def p(state): hold(); print("x")
+def q(state): hold("b"); sys.stdout.write(sys.stdin.read())
+def c(state): tell(text=sys.stdin.read()); let("b"); let()
+attempt(graph({"p": (p, OUT), "q": (q, {"stdin": "x", "stdout": "y"}), "c": (c, {"stdin": "y"})}, grace_seconds=60))"""
+        )
+
+        assert (told["text"], told["state"]) == ("x\n", {})
+
+    def test_killed_after_its_last_word_it_has_still_returned(self) -> None:
+        """Its stream and its result were whole: only the exit code tells of it. It never leaves, so the grace ends."""
+        told = attempt(
+            self.HELD
+            + """
+def p(state): hold(); print("x"); return {"p": 1}
+def c(state): tell(text=sys.stdin.read())
+result = graph({"p": (p, OUT), "c": (c, IN)}).run(echo_output=False)
+figures = result.nodes["p"]
+tell(state=dict(result.state), status=figures.status.value, code=figures.exit_code)"""
+        )
+
+        assert (told["text"], told["state"], told["status"], told["code"]) == ("x\n", {"p": 1}, "done", -9)
+
+    def test_it_has_finished_when_it_has_gone(self) -> None:
+        """What is told of its end comes last: its time, and the exit code that the kernel gave."""
+        told = attempt(
+            self.HELD
+            + """
+def p(state): hold(); print("x")
+def c(state): sys.stdin.read(); let()
+app = graph({"p": (p, OUT), "c": (c, IN)}, grace_seconds=60)
+events = [e for e in app.stream() if isinstance(e, ts.NodeFinished)]
+tell(ended=[[e.node, e.status, e.exit_code, e.seconds > 0] for e in events])"""
+        )
+
+        assert sorted(told["ended"]) == [["c", "done", 0, True], ["p", "done", 0, True]]

@@ -76,7 +76,7 @@ class _Launch(popen_fork.Popen):
         if self.pid == 0:
             code = 1
             # Or `_bootstrap` would close it and open /dev/null in its place, on a number that is soon given up again.
-            sys.stdin = None  # type: ignore[assignment]
+            sys.stdin = None
             try:
                 code = process_obj._bootstrap(parent_sentinel=process_obj.parent_sentinel)
             finally:

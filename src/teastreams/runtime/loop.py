@@ -49,9 +49,13 @@ class Loop:
     def at(self, key: Hashable, seconds: Optional[float], call: Callable[[], None]) -> None:
         """Call `call` once, `seconds` from now; None takes the deadline of this key away."""
         if seconds is None:
-            self._deadlines.pop(key, None)
+            self.forget(key)
         else:
             self._deadlines[key] = (calls.table.monotonic() + seconds, call)
+
+    def forget(self, key: Hashable) -> None:
+        """Take the deadline of this key away; harmless if there is none."""
+        self._deadlines.pop(key, None)
 
     def has(self, key: Hashable) -> bool:
         """Is a deadline of this key set?"""

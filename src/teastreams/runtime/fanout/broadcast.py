@@ -216,7 +216,7 @@ class Broadcast:
         self._loop.at("wait", timeout_seconds, lambda: late.append(True))
         while child is not None and child.state is not State.FINISHED and not late:
             self._loop.wait()
-        self._loop.at("wait", None, _nothing)
+        self._loop.forget("wait")
         return not late
 
     def stop(self, grace_seconds: float) -> None:

@@ -80,17 +80,11 @@ class Accounts:
         self.feed_errors[name] = made
         return f"{text.type}: {text.message}"
 
-    def ending(self, child: Child, order: int) -> Ending:
-        """How a worker ended, from its report, its update and, unless it returned, its exit status."""
-        if child.report is None or (child.timed_out and child.report.how is not How.RETURNED):
-            return self._ending_without_report(child, order)
-        self._phases[child.name] = child.report.phase
-        if child.report.how is How.RETURNED and child.update is not None:
-            try:
-                self._load(child, child.update)
-            except BaseException:  # loading runs what the node's objects say, and they may say exit
-                return self._bad_update(child, order, current_error_text())
-        return child.report.ending(order, child.exit_code)
+    def enter_ending(self, child: Child) -> None:
+        """Tell the judge how it ended, once: what comes after the word of a worker that returned changes nothing."""
+        endings = self._judge.endings
+        if child.name not in endings:
+            endings[child.name] = self._ending(child, len(endings))
 
     def outcome(self, children: Mapping[str, Child], stopped_by: Optional[int]) -> SectionOutcome:
         """Everything as plain data, after the section has ended."""
@@ -122,6 +116,18 @@ class Accounts:
             child.update = None  # nobody downstream is to be told: a large one is not kept twice
 
     # -- endings --------------------------------------------------------------------------------------------
+
+    def _ending(self, child: Child, order: int) -> Ending:
+        """How a worker ended, from its report, its update and, unless it returned, its exit status."""
+        if child.report is None or (child.timed_out and child.report.how is not How.RETURNED):
+            return self._ending_without_report(child, order)
+        self._phases[child.name] = child.report.phase
+        if child.report.how is How.RETURNED and child.update is not None:
+            try:
+                self._load(child, child.update)
+            except BaseException:  # loading runs what the node's objects say, and they may say exit
+                return self._bad_update(child, order, current_error_text())
+        return child.report.ending(order, child.exit_code)
 
     def _ending_without_report(self, child: Child, order: int) -> Ending:
         how = How.SILENT

@@ -39,7 +39,7 @@ class Departures:
 
     def forget(self, child: Child) -> None:
         """Wait for nobody of its any more; harmless if nobody was waited for."""
-        self._loop.at(("left running", child.name), None, _nothing)
+        self._loop.forget(("left running", child.name))
 
     def _peek(self) -> None:
         for child in self._peeked:
@@ -60,7 +60,3 @@ class Departures:
     def _on_left_running(self, child: Child) -> None:
         child.left_running = True
         self._departed(child)
-
-
-def _nothing() -> None:
-    return

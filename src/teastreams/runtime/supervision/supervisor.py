@@ -4,8 +4,8 @@
 
 Laws: every wait has the failure event in it (L5); the first stop is asked (TERM and CONT, grace, KILL), a second is
 at once; a verdict goes out only when everything upstream has returned and reported, or has exited and was reaped (L2);
-when `run` ends, by return or by exception, no process and no descriptor of the section is left (L4). What happens is decided by the
-lifecycle table and the judge; this file turns decisions into calls.
+when `run` ends, by return or by exception, no process and no descriptor of the section is left (L4). What happens is
+decided by the lifecycle table and the judge; this file turns decisions into calls.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Supervisor:
     def _on_report(self, child: Child) -> None:
         """It has returned, and its last word is said: those below need not wait for the kernel to take it down."""
         if child.state is State.ENDING and child.report is not None and child.report.how is How.RETURNED:
-            self._enter_ending(child)
+            self._accounts.enter_ending(child)
             self._settle()
 
     def _on_sink(self, child: Child, sink: Optional[SinkReport]) -> None:
@@ -235,16 +235,16 @@ class Supervisor:
         elif action is Action.ARM_DRAIN:
             self.loop.at(child, settings.drain_seconds, deadline)
         elif action is Action.DISARM:
-            self.loop.at(child, None, deadline)
+            self.loop.forget(child)
 
     def _on_finished(self, child: Child) -> None:
         """Exited, reaped, and everything it wrote was read: now its end is known."""
         child.finished_at = calls.table.monotonic()
         for key in (child, ("timeout", child.name), ("doomed", child.name)):
-            self.loop.at(key, None, _nothing)
+            self.loop.forget(key)
         self._departures.forget(child)
         self._accounts.count(child)
-        self._enter_ending(child)
+        self._accounts.enter_ending(child)
         self._over.add(child.name)
         child.close()
         self._tell_fanouts(child.name)
@@ -253,12 +253,6 @@ class Supervisor:
         self._settle()
         if self.order.gated and not self._gone:
             self.stop(f"stopped because {child.name!r} could not start")
-
-    def _enter_ending(self, child: Child) -> None:
-        """How it ended is entered once."""
-        endings = self.judge.endings
-        if child.name not in endings:
-            endings[child.name] = self._accounts.ending(child, len(endings))
 
     def _tell_fanouts(self, producer: str) -> None:
         for name in self.order.plan.outputs.get(producer, ()):
@@ -404,7 +398,3 @@ class Supervisor:
     def running(self) -> Sequence[Child]:
         """The workers whose exit has not been seen."""
         return [child for child in self.children.values() if child.live]
-
-
-def _nothing() -> None:
-    return

@@ -112,6 +112,7 @@ def attempt(mixture: Mixture, counts: Counter[str]) -> list[str]:
         if pid == 0:
             warm._be_host(lambda: hosted(mixture, place), place)
         deadly, found = strike(pid, mixture.blows)
+        _continue_all()  # stopped before its lifeline was armed, or with a handler for one, a worker dies when it runs
         found += warm._survivors(False)
         printed = (place / "stderr").read_text(errors="replace")
         told = (place / "told").read_text() if (place / "told").exists() else ""

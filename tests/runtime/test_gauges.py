@@ -80,7 +80,7 @@ def test_records_are_counted_beside_bytes() -> None:
 def test_waiting_is_added_up_by_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait that still lasts is in it; one for the verdict is no waiting for bytes."""
     clock = [10.0]
-    monkeypatch.setattr(calls.table, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(calls.table, "monotonic_ns", lambda: int(clock[0] * 1e9))
     gauges = Gauges(1)
     gauge = gauges.gauge(0)
     for phase, fd, seconds in [(Phase.READING, 0, 2.0), (Phase.WRITING, 2, 0.5), (Phase.WRITING, 1, 1.0)]:

@@ -243,6 +243,7 @@ class Calls:
     set_core_limit: Callable[[], None] = _no_core_file
     urandom: Callable[[int], bytes] = os.urandom
     monotonic: Callable[[], float] = time.monotonic
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
     sleep: Callable[[float], None] = time.sleep
 
 

@@ -30,8 +30,8 @@ class Phase(IntEnum):
     """Another program has taken the worker's place: nobody counts here any more."""
 
 
-# Numbers, not members: looking a member up in its class costs as much as the clock in the oldest Pythons.
-_OWN_CODE, _WAITS = Phase.OWN_CODE.value, (Phase.READING.value, Phase.WRITING.value)
+# A number, not a member: looking a member up in its class costs as much as the clock in the oldest Pythons.
+_OWN_CODE, _VERDICT = Phase.OWN_CODE.value, Phase.VERDICT.value
 
 
 class Gauge:
@@ -59,17 +59,17 @@ class Gauge:
     def begin(self, phase: int, fd: int) -> None:
         """The worker waits from now on: to read, to write or for the verdict on descriptor 0, 1 or 2."""
         cells, first = self._cells, self._first
-        cells[first + _SINCE] = _now()
+        cells[first + _SINCE] = calls.table.monotonic_ns()
         cells[first + _PHASE_FD] = fd
         cells[first + _PHASE] = phase
 
     def end(self) -> None:
         """The worker is back in its own code; what it waited is added up."""
         cells, first = self._cells, self._first
-        waited = _now() - cells[first + _SINCE]
-        phase = cells[first + _PHASE]
-        if phase in _WAITS and waited > 0:
-            cells[first + _WAITED + cells[first + _PHASE_FD]] += waited
+        if _OWN_CODE < cells[first + _PHASE] < _VERDICT:
+            waited = calls.table.monotonic_ns() - cells[first + _SINCE]
+            if waited > 0:  # another thread may have begun between the two
+                cells[first + _WAITED + cells[first + _PHASE_FD]] += waited
         cells[first + _PHASE] = _OWN_CODE
 
     def waited_seconds(self, fd: int) -> float:
@@ -77,7 +77,7 @@ class Gauge:
         cells, first = self._cells, self._first
         waited = int(cells[first + _WAITED + fd])
         if cells[first + _PHASE_FD] == fd and self.phase in (Phase.READING, Phase.WRITING):
-            waited += max(0, _now() - cells[first + _SINCE])
+            waited += max(0, calls.table.monotonic_ns() - cells[first + _SINCE])
         return waited / NANOSECONDS
 
     @property
@@ -142,8 +142,3 @@ class Gauges:
         """Give the page back."""
         self._cells.release()
         self._memory.close()
-
-
-def _now() -> int:
-    """Nanoseconds on the clock that all processes of this machine share."""
-    return int(calls.table.monotonic() * NANOSECONDS)

@@ -16,6 +16,7 @@ import io
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from teastreams.errors import UpstreamFailed
@@ -195,7 +196,9 @@ class OutputPipe(io.RawIOBase):
         """Write some of `data`; BrokenPipeError when every reader has gone."""
         self._gauge.begin(_WRITING, self._fd)
         try:
-            count = self._write(data)
+            count = calls.table.write(self._fd, data)
+        except BlockingIOError:
+            count = self._write_patiently(data)
         finally:
             self._gauge.end()
         self._gauge.add(self._fd, count)
@@ -203,15 +206,14 @@ class OutputPipe(io.RawIOBase):
             self._gauge.add_records(self._fd, bytes(memoryview(data)[:count]).count(b"\n"))
         return count
 
-    def _write(self, data: Any) -> int:
+    def _write_patiently(self, data: Any) -> int:
         """A stream of the caller's may be non-blocking, and is not ours to change: then we wait for room ourselves."""
+        watch = calls.table.poll()
+        watch.register(self._fd, select.POLLOUT)
         while True:
-            try:
+            watch.poll()
+            with suppress(BlockingIOError):
                 return calls.table.write(self._fd, data)
-            except BlockingIOError:
-                watch = calls.table.poll()
-                watch.register(self._fd, select.POLLOUT)
-                watch.poll()
 
     def close(self) -> None:
         """End the stream there and then, cleanly."""

@@ -1,5 +1,7 @@
 """The scenarios: a marker that names them, and `--scenarios`, which accounts for every one of them.
 
+With TEASTREAMS_SCENARIOS=all a run of everything accounts for them as well, and no test has to run twice for it.
+
 `scenarios.txt` beside this file lists all IDs. A test says which rows it implements with
 `@pytest.mark.scenario("001.3-INT-007")`; one test may carry several IDs, several tests may carry one. An ID that the
 list does not know fails its test, so that a slip of the pen cannot hide a row. Results travel on the reports themselves
@@ -8,6 +10,7 @@ list does not know fails its test, so that a slip of the pen cannot hide a row. 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Iterable, Iterator
@@ -30,7 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario(*ids): the rows of scenarios.txt that this test implements")
-    if config.getoption("--scenarios") and not hasattr(config, "workerinput"):
+    accounts = config.getoption("--scenarios") or os.environ.get("TEASTREAMS_SCENARIOS") == "all"
+    if accounts and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ScenarioAccount(known_scenarios()), "scenario-account")
 
 

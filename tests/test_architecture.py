@@ -284,6 +284,7 @@ RULES: list[Callable[[Module], Iterator[str]]] = [
 ]
 
 
+@pytest.mark.slow  # reads the whole source, which says the same on every Python
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_house(rule: Callable[[Module], Iterator[str]]) -> None:
     """No module breaks the rule."""

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each of them starts pytest
+
 CONFTEST = Path(__file__).with_name("conftest.py")
 
 GOOD = """
@@ -34,13 +36,15 @@ def workers(request: pytest.FixtureRequest) -> list[str]:
     return ["-p", "xdist", "-n", "1"] if request.param == "xdist" else []
 
 
-def run(folder: Path, source: str, *options: str, ids: str = "A-1 A-2 A-3") -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, source: str, *options: str, ids: str = "A-1 A-2 A-3", accounts: str = ""
+) -> subprocess.CompletedProcess[str]:
     shutil.copy(CONFTEST, folder / "conftest.py")
     (folder / "scenarios.txt").write_text("\n".join(ids.split()) + "\n")
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
     (folder / "test_rows.py").write_text(source)
     # No other plugins: they are not under test, and loading them is most of the time of such a short run.
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TEASTREAMS_SCENARIOS": accounts}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
 
@@ -153,3 +157,15 @@ def test_without_the_option_everything_runs_and_nothing_is_counted(tmp_path: Pat
     done = run(tmp_path, GOOD, *workers, ids="A-1 A-2 A-3 A-4")
     assert account(done) == []
     assert "1 failed, 2 passed" in done.stdout
+
+
+def test_a_run_of_everything_can_account_as_well(tmp_path: Path, workers: list[str]) -> None:
+    """With the variable nothing is left out, and a row that is missing fails the session as with the option."""
+    source = GOOD.replace('raise AssertionError("must not run")', "pass")
+    done = run(tmp_path, source, *workers, accounts="all")
+    assert account(done) == ["A-1 passed", "A-2 passed", "A-3 passed"]
+    assert (done.returncode, "3 passed" in done.stdout) == (0, True), done.stdout
+
+    done = run(tmp_path, source, *workers, ids="A-1 A-2 A-3 A-4", accounts="all")
+    assert account(done)[-1] == "A-4 missing"
+    assert (done.returncode, "3 passed" in done.stdout) == (1, True), done.stdout

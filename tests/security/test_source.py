@@ -6,8 +6,8 @@ import ast
 import importlib
 import re
 import time
+from functools import cache
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
@@ -20,12 +20,11 @@ TREES = {
 }
 
 
-def calls() -> Iterator[tuple[str, str]]:
+@cache
+def calls() -> tuple[tuple[str, str], ...]:
     """Every call in the library as (file, the name that is called, with what stands before its dot)."""
-    for file, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                yield file, ast.unparse(node.func)
+    nodes = ((file, node) for file, tree in TREES.items() for node in ast.walk(tree))
+    return tuple((file, ast.unparse(node.func)) for file, node in nodes if isinstance(node, ast.Call))
 
 
 def files_that_call(*names: str) -> set[str]:

@@ -32,11 +32,15 @@ from evil.catalogue import CASES, STREAM, WELL, Attempt, Case, Failed, note, wri
 
 THEMES = (descriptors, endings, errors, interpreter, processes, results, streams)
 SHAPES = ("direct", "broadcast")
+# Who spoils what an import needs finds nothing loaded beforehand; for the others it is most of the time of an attempt.
+COLD = (descriptors.__name__, interpreter.__name__)
 
 
 def main(attempts: list[str]) -> None:
     """Try each of `attempts` ("name role shape") and tell its violations, if it has any, under its name."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not any(CASES[attempt.split()[0]].deed.__module__ in COLD for attempt in attempts):
+        warm.load()
     for attempt in attempts:
         name, role, shape = attempt.split()
         started = time.monotonic()

@@ -240,6 +240,7 @@ def applicable(action: str) -> tuple[str, ...]:
 
 # Calls that no errno befalls, and why. They are points at which a process is signalled, as all are.
 CANNOT_FAIL = {
+    "group_lives": "has no error: it answers no",
     "has_exited": "fails only when somebody else collected the child: `unusual_hosts` has such a host",
     "closerange": "ignores every error by its definition",
     "getrlimit": "fails for an unknown limit only",

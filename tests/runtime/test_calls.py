@@ -7,11 +7,12 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import stat
 import subprocess
 import sys
 from contextlib import suppress
-from typing import Iterator
+from typing import Iterator, Optional
 
 import harness
 import pytest
@@ -215,6 +216,43 @@ class TestDuplicating:
         with pytest.raises(OSError, match=os.strerror(errno.ENOSYS)) as refusal:
             calls._from_libc("no_call_of_this_name")
         assert refusal.value.errno == errno.ENOSYS
+
+
+class TestGroups:
+    """Would a KILL for the group meet anybody, when its leader is a zombie?"""
+
+    def test_one_that_is_left_is_met(self) -> None:
+        leader = subprocess.Popen(["sh", "-c", "sleep 1000 & exit 0"], start_new_session=True)
+        os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+        lives = calls.table.group_lives(leader.pid)
+        os.killpg(leader.pid, signal.SIGKILL)
+        leader.wait()
+
+        assert lives
+
+    def test_a_leader_that_waits_to_be_collected_is_nobody(self) -> None:
+        leader = subprocess.Popen(["true"], start_new_session=True)
+        os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+        lives = calls.table.group_lives(leader.pid)
+        leader.wait()
+
+        assert not lives
+
+    @pytest.mark.parametrize(("answer", "lives"), [(None, True), (errno.EPERM, False), (errno.ESRCH, False)])
+    def test_macos_is_asked_by_signal_0(
+        self, answer: Optional[int], lives: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It passes over zombies: EPERM says that nobody is left whom a signal could meet."""
+
+        def killpg(group: int, number: int) -> None:
+            assert (group, number) == (77, 0)
+            if answer is not None:
+                raise OSError(answer, os.strerror(answer))
+
+        monkeypatch.setattr(sys, "platform", "darwin")
+        monkeypatch.setattr(os, "killpg", killpg)
+
+        assert calls.table.group_lives(77) is lives
 
 
 class TestMemory:

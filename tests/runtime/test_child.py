@@ -395,3 +395,54 @@ class TestWitnesses:
         child.hear_witnesses()
 
         assert child.drained
+
+
+class TestLeftInTheGroup:
+    """After an exit: could whoever is left be cut off, and the end look good all the same?"""
+
+    @pytest.fixture
+    def child(self) -> Iterator[Child]:
+        result, mouth = make_pipe("result")
+        child = Child("n", Loop(), result, Fd(-1, ""), Fd(-1, ""))
+        child.outputs, child.state = frozenset({1}), State.RUNNING
+        yield child
+        child.close()
+        mouth.close()
+
+    def test_before_its_report_was_read_it_may_have_returned(self, child: Child) -> None:
+        assert child.could_be_cut
+
+        child.result.close()  # it was killed: there is none
+        assert not child.could_be_cut
+
+        child.program = True
+        assert child.could_be_cut
+
+    @pytest.mark.parametrize(
+        ("report", "cut"),
+        [
+            (Report(How.RETURNED), True),
+            (Report(How.RETURNED, broken=frozenset({1})), False),
+            (Report(How.RETURNED, left_running=True), False),
+            (Report(How.RAISED), False),
+            (Report(How.EPIPE), False),
+        ],
+    )
+    def test_only_a_node_that_returned_to_readers_could(self, report: Report, cut: bool, child: Child) -> None:
+        child.report, child.state = report, State.ENDING
+
+        assert child.could_be_cut is cut
+
+    @pytest.mark.parametrize("state", [State.TERMED, State.KILLED])
+    def test_what_was_stopped_does_not_look_good(self, state: State, child: Child) -> None:
+        child.state = state
+        assert not child.could_be_cut
+
+        child.report = Report(How.RETURNED)
+        assert not child.could_be_cut
+
+    @pytest.mark.parametrize("why", ["outputs", "lent", "broken", "unread"])
+    def test_nor_could_who_writes_to_nobody_of_ours(self, why: str, child: Child) -> None:
+        setattr(child, why, frozenset() if why == "outputs" else {1})
+
+        assert not child.could_be_cut

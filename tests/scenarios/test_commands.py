@@ -334,15 +334,33 @@ def test_what_a_program_started_is_waited_for(path: dict[str, str]) -> None:
     assert ended.told["state"]["text"] == "early\nlate\n"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can open the other side of a pipe")
-def test_so_is_one_that_kept_nothing_but_the_stream() -> None:
-    """subprocess closes every other descriptor, so only the pipe itself can tell; not on the portable path."""
-    script = """
-        leave = "import subprocess; subprocess.Popen(['sh', '-c', 'sleep 0.2; echo late'], stderr=subprocess.DEVNULL)"
-        tell(state=run([PYTHON, "-c", leave], text).state)
+@pytest.mark.parametrize("last", [0.05, 1000])
+def test_so_is_one_that_kept_nothing_but_the_stream(last: float, path: dict[str, str]) -> None:
+    """subprocess closes every other descriptor: the pipe itself tells, on the portable path the group."""
+    script = f"""
+        late = "import subprocess; subprocess.Popen(['sh', '-c', 'sleep {last}; echo late'], stderr=subprocess.DEVNULL)"
+        try:
+            tell(text=run([PYTHON, "-c", late], text, config=patient({5 if last < 1 else 0.2})).state["text"])
+        except ts.WorkflowFailed as failed:
+            told(failed)
     """
-    ended = run(script, environment={"TEASTREAMS_PORTABLE": ""})
-    assert ended.told["state"]["text"] == "late\n"
+    ended = run(script, environment=path, deadline_seconds=20)
+    assert ended.told.get("text", ended.told.get("nodes")) == (
+        "late\n" if last < 1 else {"n0": "FAILED", "n1": "CONSEQUENCE"}
+    )
+
+
+def test_nobody_waits_for_a_silent_one_whose_reader_has_left(path: dict[str, str]) -> None:
+    """It holds the stream, writes nothing, and would be waited for; but nobody reads there any more."""
+    ended = run(
+        """
+        leave = "import subprocess; subprocess.Popen(['sleep', '1000'], stderr=subprocess.DEVNULL); print('x')"
+        tell(nodes=statuses(run([PYTHON, "-c", leave], ["sh", "-c", "read line; sleep 0.2"], config=patient(100))))
+        """,
+        environment=path,
+        deadline_seconds=20,
+    )
+    assert ended.told["nodes"] == {"n0": "DONE", "n1": "DONE"}
 
 
 def test_so_is_a_process_substitution(tmp_path: Path) -> None:

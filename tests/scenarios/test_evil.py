@@ -172,6 +172,47 @@ attempt(graph(p, cat))""")
         assert told["cause"] == "p"
         assert "wait for it" in told["message"]
 
+    @pytest.mark.parametrize("portable", ["", "1"], ids=["fast", "portable"])
+    @pytest.mark.parametrize("broadcast", [False, True], ids=["direct", "broadcast"])
+    def test_what_a_shell_of_the_node_left_behind_is_waited_for(self, broadcast: bool, portable: str) -> None:
+        """Its shell has ended, so the node knows nothing of it; the pipe tells, or who is left in the group."""
+        told = attempt(
+            f"""
+def p(state):
+    subprocess.run("(sleep 0.1; echo late) & echo early", shell=True)
+attempt(graph(p, *[cat] * {1 + broadcast}, drain_seconds=30))""",
+            environment={"TEASTREAMS_PORTABLE": portable},
+        )
+
+        assert told.get("state") == {"n": 11}
+
+    @pytest.mark.parametrize("portable", ["", "1"], ids=["fast", "portable"])
+    def test_and_fails_the_node_when_it_never_ends(self, portable: str) -> None:
+        told = attempt(
+            """
+def p(state):
+    subprocess.run("sleep 1000 & echo early", shell=True)
+attempt(graph(p, cat, drain_seconds=0.2))""",
+            environment={"TEASTREAMS_PORTABLE": portable},
+        )
+
+        assert (told["cause"], told["others"]) == ("p", ["c0"])
+        assert "a process that it started still ran" in told["message"]
+
+    @pytest.mark.parametrize("portable", ["", "1"], ids=["fast", "portable"])
+    def test_a_node_that_raised_waits_for_nobody(self, portable: str) -> None:
+        """Its stream is cut anyway: what it left behind is ended at once, well before `drain`."""
+        told = attempt(
+            """
+def p(state):
+    subprocess.run("sleep 1000 & echo early", shell=True)
+    raise ValueError("no")
+attempt(graph(p, cat, drain_seconds=25))""",
+            environment={"TEASTREAMS_PORTABLE": portable},
+        )
+
+        assert (told["cause"], told["others"], told["seconds"] < 20) == ("p", ["c0"], True)
+
     def test_closing_all_three_descriptors_is_an_end_of_file_with_a_verdict(self) -> None:
         told = attempt("""
 def p(state):

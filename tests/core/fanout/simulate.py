@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from teastreams.core.endings import SinkEnd
-from teastreams.core.fanout.arithmetic import Fanout, LogRead, Terms
+from teastreams.core.fanout.arithmetic import LEAST_FETCH_BYTES, Fanout, LogRead, Terms
 from teastreams.core.fanout.staging import Staged
 from teastreams.core.graph import OVERFLOWS
 
@@ -288,7 +288,8 @@ class World:
                 assert lag <= limit, self.story(f"{index} lags by {lag}, more than memory and log may hold")
         shared = max((terms.limit_bytes for terms in plan.terms if terms.overflow not in DROPPING), default=0)
         has_own = OVERFLOWS if self.faults.read_back_chance else (*DROPPING, "spill")
-        own = sum(terms.limit_bytes for terms in plan.terms if terms.overflow in has_own)
+        least = min(LEAST_FETCH_BYTES, plan.read_bytes)  # of what is brought back from a disk or a private pipe
+        own = sum(max(terms.limit_bytes, least) for terms in plan.terms if terms.overflow in has_own)
         bound = shared + own + plan.read_bytes
         disk = max(plan.spill_limit, shared)
         assert len(self.disk) <= disk, self.story(f"{len(self.disk)} bytes on disk, {disk} allowed")

@@ -323,12 +323,27 @@ class TestSpill:
             if fanout.owed(1) is None:
                 fanout.end()
             elif isinstance(fanout.owed(1), LogRead):
-                assert disk.fetch(1).length <= 100
+                assert disk.fetch(1).length == 200
             got += take(fanout, 1, 30)
 
         assert b"".join(bytes([letter]) * 50 for letter in b"abcdef") == got
         assert fanout.counters(1).spilled_bytes == 200
         assert fanout.counters(1).delivered_bytes == 300
+
+    def test_however_small_the_limit_a_page_comes_back_at_a_time(self):
+        """Byte by byte it took fifty times as long; never more than there is, nor what memory has anyway."""
+        fanout = fanout_of(("block", GIB), ("spill", 1))
+        disk, asked = Disk(fanout), []
+        fanout.feed(b"x" * 10_000)
+        take(fanout, 0)
+        disk.keep()
+        fanout.demand()
+        while isinstance(fanout.owed(1), LogRead):
+            asked.append(disk.fetch(1).length)
+            take(fanout, 1, asked[-1])
+        asked.append(len(take(fanout, 1)))
+
+        assert asked == [4096, 4096, 1807, 1]
 
     def test_the_log_ends_well_inside_memory(self):
         """Not at the limit, where it would be started again at once, but at half of it."""
@@ -429,7 +444,7 @@ class TestDiskThatRefuses:
     def test_no_more_is_read_from_the_disk_than_it_took(self):
         """The seam between disk and memory may lie anywhere."""
         fanout = self.refused()
-        for length, taken in ((10, 5), (10, 10), (5, 5)):
+        for length, taken in ((20, 5), (15, 10), (5, 5)):
             todo = fanout.owed(0)
             assert isinstance(todo, LogRead)
             assert todo.length == length

@@ -4,7 +4,7 @@ A program that a node started and did not wait for may still be writing to the n
 would cut the stream and look like success. So a worker with an output channel waits for its children, for a while. Only
 the worker itself can know them; once it has exited they belong to nobody. Those that it cannot know, because its child
 that started them has ended (`subprocess.run("work &", shell=True)`), show by the stream that still has a writer: Linux
-lets us look, elsewhere they are killed with the group unseen.
+lets us look. Elsewhere the supervisor looks, after the exit, who is left in the group (`supervision.departures`).
 """
 
 from __future__ import annotations

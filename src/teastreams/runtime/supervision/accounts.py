@@ -122,12 +122,15 @@ class Accounts:
         if child.report is None or (child.timed_out and child.report.how is not How.RETURNED):
             return self._ending_without_report(child, order)
         self._phases[child.name] = child.report.phase
-        if child.report.how is How.RETURNED and child.update is not None:
+        if child.report.how is not How.RETURNED:
+            return child.report.ending(order, child.exit_code)
+        if child.update is not None:
             try:
                 self._load(child, child.update)
             except BaseException:  # loading runs what the node's objects say, and they may say exit
                 return self._bad_update(child, order, current_error_text())
-        return child.report.ending(order, child.exit_code)
+        left_running = child.report.left_running or child.left_running
+        return child.report.having(left_running=left_running).ending(order, child.exit_code)
 
     def _ending_without_report(self, child: Child, order: int) -> Ending:
         how = How.SILENT

@@ -15,6 +15,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Callable, Iterator, Optional
 
+from teastreams.core.endings import How
 from teastreams.core.frames import FrameError, FrameReader, Kind, Payload, header
 from teastreams.core.graph import DEFAULT_RESULT_BYTES
 from teastreams.core.lifecycle import LIVE, State
@@ -76,8 +77,9 @@ class Child:
     A `program` reports nothing. Whatever it started holds the result pipe as well: after its own exit (`exit_seen`)
     that pipe tells when all of them have gone; `left_running` says that they had to be killed. Nor does it say why a
     write failed: the `witnesses`, copies of its outputs, tell at its exit which of them nobody reads any more
-    (`broken`), and on Linux whether somebody still writes (`stragglers`). Those `lent` are the caller's, and have other
-    writers anyway. While a witness is open the reader sees no end of file: whoever has gone by then has gone early.
+    (`broken`), and on Linux whether somebody still writes (`stragglers`). While a witness is open the reader sees no
+    end of file: whoever has gone by then has gone early. Of the `outputs`, the channels that it writes, those `lent`
+    are the caller's, and have other writers anyway; those `unread` have lost their reader since.
     """
 
     def __init__(self, name: str, loop: Loop, result: Fd, control: Fd, lifeline: Fd, program: bool = False) -> None:
@@ -87,7 +89,9 @@ class Child:
         self.logs: dict[int, Log] = {}
         self.witnesses: dict[int, Fd] = {}
         self.broken: frozenset[int] = frozenset()
+        self.outputs: frozenset[int] = frozenset()
         self.lent: frozenset[int] = frozenset()
+        self.unread: set[int] = set()
         self.stragglers: dict[int, Fd] = {}
         self._on_drained: Callable[[], None] = lambda: None
         self.state = State.FORKED
@@ -119,6 +123,22 @@ class Child:
     def drained(self) -> bool:
         """Are all pipes from it at their end?"""
         return not self.result and not any((*self.stragglers.values(), *(log.fd for log in self.logs.values())))
+
+    @property
+    def has_returned(self) -> bool:
+        """Was its last word a good one, and is there nothing that only its exit would show?"""
+        returned = self.report is not None and self.report.how is How.RETURNED and self.state is State.ENDING
+        return returned and not (calls.portable() and self.could_be_cut)
+
+    @property
+    def could_be_cut(self) -> bool:
+        """It has exited: would its end look good, though somebody whom it left behind is cut off in its stream?"""
+        report = self.report
+        ours = self.outputs - self.lent - self.broken - self.unread
+        if report is None:  # a program sends none; that of a node may still be on its way
+            return bool(ours) and self.state is State.RUNNING and (self.program or bool(self.result))
+        good = report.how is How.RETURNED and not report.left_running
+        return bool(ours - report.broken) and self.state is State.ENDING and good
 
     @property
     def seconds(self) -> float:
@@ -178,6 +198,7 @@ class Child:
 
     def forget_stragglers(self, fd: int) -> None:
         """The last of them has gone, or their reader, and then they are to see that, too: our end would hide it."""
+        self.unread.add(fd)
         end = self.stragglers.pop(fd, None)
         if end is not None:
             self._shut(end, self._on_drained)

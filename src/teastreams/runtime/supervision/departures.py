@@ -1,8 +1,9 @@
 """When has a worker gone, and with it all that could still write into its streams?
 
-A Python node has gone when its process has exited. A program may have left others behind, who hold its streams: it has
-gone when they have, or after the drain time, and then they are `left_running`. Every worker departs once. It decides
-nothing about what that means, and collects no status: the table and the supervisor do.
+A Python node has gone when its process has exited: it has waited for what it started. A program may have left others
+behind, who hold its streams: it has gone when they have, or after the drain time, and then they are `left_running`. On
+the portable path nobody can tell who holds a stream. There both have gone when nobody is left in their group. Every
+worker departs once. It decides nothing about what that means, and collects no status: the table and the supervisor do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import select
 from functools import partial
 from typing import Callable
 
+from teastreams.runtime import calls
 from teastreams.runtime.exits import PEEK_SECONDS
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.supervision.child import Child
@@ -34,29 +36,43 @@ class Departures:
     def drained(self, child: Child) -> None:
         """All pipes from it are at their end. Before its exit, that means only that it closed them."""
         if child.exit_seen:
-            self.forget(child)
-            self._departed(child)
+            self._look(child)
 
     def forget(self, child: Child) -> None:
         """Wait for nobody of its any more; harmless if nobody was waited for."""
-        self._loop.forget(("left running", child.name))
+        for what in ("left running", "left in its group"):
+            self._loop.forget((what, child.name))
 
     def _peek(self) -> None:
         for child in self._peeked:
-            if child.live and child.exit is not None and child.exit.exited():
+            if child.live and not child.exit_seen and child.exit is not None and child.exit.exited():
                 self._on_exit(child)
 
     def _on_exit(self, child: Child) -> None:
+        child.exit_seen = True
+        if child.exit is not None and child.exit.fd is not None:
+            self._loop.unwatch(child.exit.fd)
         if child.witnesses:
             child.hear_witnesses()
-        if not child.program or child.drained:
-            self._departed(child)
-        elif not child.exit_seen:
-            child.exit_seen = True
-            if child.exit is not None and child.exit.fd is not None:
-                self._loop.unwatch(child.exit.fd)
+        self._look(child)
+        if child.live:
             self._loop.at(("left running", child.name), self._drain_seconds, partial(self._on_left_running, child))
+
+    def _look(self, child: Child) -> None:
+        """It departs, unless somebody is left who could still write."""
+        if child.live and not (child.program and not child.drained) and not self._is_left_in_group(child):
+            self.forget(child)
+            self._departed(child)
+
+    def _is_left_in_group(self, child: Child) -> bool:
+        """Where no pipe tells who writes it: whoever is left in the group would be killed with it, and may write."""
+        if not calls.portable() or not child.could_be_cut or not calls.table.group_lives(child.pid):
+            return False
+        self._loop.forget(child)  # the grace is for a worker that does not leave; this one has
+        self._loop.at(("left in its group", child.name), PEEK_SECONDS, partial(self._look, child))
+        return True
 
     def _on_left_running(self, child: Child) -> None:
         child.left_running = True
+        self.forget(child)
         self._departed(child)

@@ -72,6 +72,7 @@ class Hire:
         logs = {} if worker.fanout_of else self._logs(worker, child, pipes)
         ends = self._take_ends(worker, pipes)
         outputs = [wire for wire in worker.wires if wire.fd]
+        child.outputs = frozenset(wire.fd for wire in outputs)
         child.lent = frozenset(wire.fd for wire in outputs if self._is_lent(wire.channel))
         if child.program:
             child.witnesses = {wire.fd: pipes.ours(copy_of(ends[wire.pipe, "w"])) for wire in outputs}

@@ -16,7 +16,6 @@ from collections import deque
 from functools import partial
 from typing import Iterator, Optional, Sequence
 
-from teastreams.core.endings import How
 from teastreams.core.events import (
     NodeFinished,
     NodeOutput,
@@ -183,8 +182,8 @@ class Supervisor:
             self._on_sink(child, load_sink(payload))
 
     def _on_report(self, child: Child) -> None:
-        """It has returned, and its last word is said: those below need not wait for the kernel to take it down."""
-        if child.state is State.ENDING and child.report is not None and child.report.how is How.RETURNED:
+        """Those below need not wait until the kernel has taken its process down."""
+        if child.has_returned:
             self._accounts.enter_ending(child)
             self._settle()
 

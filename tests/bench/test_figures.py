@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from teastreams.bench.figures import RATES, Comparison, Figure, Side, as_dict, figures, from_dict, times
+from teastreams.bench.figures import RATES, Comparison, Figure, Side, as_dict, figures, from_dict, less_is_better, times
 
 GB = 1_000_000_000
 DIRECT = Comparison(
@@ -34,11 +34,13 @@ def test_a_ratio_is_of_rounds_and_not_of_medians() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "amount", "seconds", "value"), [("GB/s", GB, 2.0, 0.5), ("MB/s", GB, 2.0, 500.0), ("ms", 5, 2.0, 400.0)]
+    ("unit", "amount", "seconds", "value"),
+    [("GB/s", GB, 2.0, 0.5), ("MB/s", GB, 2.0, 500.0), ("ms", 5, 2.0, 400.0), ("us", 4, 0.5, 125_000.0)],
 )
 def test_units(unit: str, amount: int, seconds: float, value: float) -> None:
-    """A GB has a thousand MB; milliseconds are those of one run of several."""
+    """A GB has a thousand MB; milliseconds are those of one run of several, and less of them is better."""
     assert RATES[unit](amount, seconds) == value
+    assert less_is_better(unit) == (unit in {"ms", "us"})
 
 
 def test_figures_come_back_from_json() -> None:

@@ -36,6 +36,14 @@ def test_every_way_has_its_turn_in_every_round_and_its_own_seconds() -> None:
     assert (comparison.name, comparison.title, comparison.unit, comparison.amount) == ("t", "title", "MB/s", 32)
 
 
+def test_a_way_that_looks_at_the_clock_itself_is_believed() -> None:
+    """Its start does not count, say; zero is an answer, too."""
+    diary = Diary()
+    ways = (Way("all", diary.way("all", 3.0).run), Way("told", lambda _amount: 0.5), Way("none", lambda _amount: 0.0))
+    comparison = compared(Task("t", "title", "us", 1, ways), 2, lambda: diary.now)
+    assert [side.seconds for side in comparison.sides] == [(3.0, 3.0), (0.5, 0.5), (0.0, 0.0)]
+
+
 def test_what_begins_is_said_before_it_begins() -> None:
     """With its number, so that one knows how long it may still take."""
     diary = Diary()

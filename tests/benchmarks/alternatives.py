@@ -1,18 +1,19 @@
 """Lines from one process to others: teastreams beside what a program would use instead, in alternating rounds.
 
-    python tests/benchmarks/alternatives.py [--lines 300000] [--rounds 3]        (or: nox -s benchmarks)
+    python tests/benchmarks/alternatives.py [--lines 300000] [--rounds 3] [--json]        (or: nox -s benchmarks)
 
 First one reader that adds up lengths, then three programs (`wc -l`) that read the same lines. A library or program
 that is not installed is named as absent. Lines have 100 bytes. Where a library wants tasks instead of a stream it
 gets them in batches of a thousand: one by one, pypeln passed fewer than two thousand in a second. Every way runs in a
-fork of its own, because some leave threads behind. Every sum is checked. The table is that of `teastreams bench`.
+fork of its own, because some leave threads behind; what a way imports has been imported before. Every sum is checked.
+The table is that of `teastreams bench`.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
+import importlib
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
@@ -21,16 +22,22 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import Any, Callable, Iterator, Optional
 
+from printed import measure, parser
+
 import teastreams as ts
+from teastreams.bench.by_hand import PYTHON, close
 from teastreams.bench.children import Children
-from teastreams.bench.measuring import Task, Way, measured
-from teastreams.bench.table import as_lines
+from teastreams.bench.measuring import Task, Way
 from teastreams.bench.work import LINE_BYTES
 
 BATCH = 1000
 FORK = multiprocessing.get_context("fork")
 READERS = 3
-WRITE = "for number in range({1}):\n    print(f'{{number:0{0}}}')\n"
+WRITE = f"for number in range({{}}):\n    print(f'{{{{number:0{LINE_BYTES - 1}}}}}')\n"
+READ = "import sys\nraise SystemExit(sum(map(len, sys.stdin)) != {})"
+PARALLEL = ("--will-cite", "--pipe", "--tee", "-j", str(READERS))
+TEE = "{ " + "tee " + ">(wc -l >&3) " * (READERS - 1) + "| wc -l; } 3>&1"
+"""A shell's own way to several programs; bash, because sh has no process substitution."""
 
 
 def lines(amount: int) -> Iterator[str]:
@@ -46,12 +53,16 @@ def expect(found: int, amount: int) -> None:
 # -- one reader -------------------------------------------------------------------------------------------------------
 
 
+def print_all(amount: int) -> None:
+    for number in range(amount // LINE_BYTES):
+        print(f"{number:0{LINE_BYTES - 1}}")
+
+
 def through_print(amount: int) -> None:
     """`print` and `for line in sys.stdin`."""
 
     def write(state: Any) -> None:
-        for line in lines(amount):
-            print(line, end="")
+        print_all(amount)
 
     def read(state: Any) -> dict[str, int]:
         return {"total": sum(map(len, sys.stdin))}
@@ -63,12 +74,24 @@ def through_lines(amount: int) -> None:
     """`context.write_lines` and `context.lines`: the bytes, without their newlines."""
 
     def write(state: Any, context: Any) -> None:
-        context.write_lines(line[:-1].encode() for line in lines(amount))
+        context.write_lines(f"{number:0{LINE_BYTES - 1}}" for number in range(amount // LINE_BYTES))
 
     def read(state: Any, context: Any) -> dict[str, int]:
         return {"total": sum(len(line) + 1 for line in context.lines())}
 
     expect(ts.pipeline(write, read).run({}, echo_output=False).state["total"], amount)
+
+
+def through_interpreters(amount: int) -> None:
+    """`python -c WRITE | python -c READ`."""
+    read, write = os.pipe()
+    with Children() as children:
+        try:
+            children.spawn("python", [*PYTHON, WRITE.format(amount // LINE_BYTES)], (), stdout=write)
+            children.spawn("python", [*PYTHON, READ.format(amount)], (), stdin=read)
+        finally:
+            close(read, write)
+        children.wait()
 
 
 def put_all(queue: Any, amount: int) -> None:
@@ -149,8 +172,7 @@ def through_mpipe(amount: int) -> None:
 
 def to_three_nodes(amount: int) -> None:
     def write(state: Any) -> None:
-        for line in lines(amount):
-            print(line, end="")
+        print_all(amount)
 
     graph = ts.StateGraph()
     graph.add_node("writer", run=write, streams={"stdout": "lines"})
@@ -168,9 +190,7 @@ def to_program(*command: str) -> Callable[[int], None]:
     """`python -c WRITE | command`, whose output is three numbers of lines."""
 
     def run(amount: int) -> None:
-        count = amount // LINE_BYTES
-        code = WRITE.format(LINE_BYTES - 1, count)
-        writer = subprocess.Popen([sys.executable, "-E", "-c", code], stdout=subprocess.PIPE)
+        writer = subprocess.Popen([*PYTHON, WRITE.format(amount // LINE_BYTES)], stdout=subprocess.PIPE)
         assert writer.stdout is not None
         said = subprocess.run(command, stdin=writer.stdout, stdout=subprocess.PIPE, check=True).stdout
         writer.stdout.close()
@@ -184,14 +204,22 @@ def to_program(*command: str) -> Callable[[int], None]:
 
 
 def library(name: str, run: Callable[[int], None]) -> Way:
-    there = importlib.util.find_spec(name) is not None
-    return Way(name, run) if there else Way(name, None, "absent: not installed")
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        missing = error.name == name
+        return Way(name, None, "absent: not installed" if missing else f"absent: it cannot be imported here: {error}")
+    return Way(name, run)
 
 
-def program(name: str, *arguments: str) -> Way:
+def program(title: str, name: str, *arguments: str) -> Way:
     path: Optional[str] = shutil.which(name)
-    title = " ".join([name, *(each for each in arguments if each in {"--pipe", "--tee"})])
-    return Way(title, to_program(path, *arguments)) if path else Way(title, None, "absent: not on the PATH")
+    return Way(title, to_program(path, *arguments)) if path else Way(title, None, f"absent: no {name} on the PATH")
+
+
+def shells_tee() -> Way:
+    way = program("tee, in bash", "bash", "-c", TEE)
+    return way if shutil.which("tee") else Way(way.name, None, "absent: no tee on the PATH")
 
 
 def apart(way: Way) -> Way:
@@ -209,6 +237,7 @@ def tasks(count: int) -> list[Task]:
     one = (
         Way("teastreams, print", through_print),
         Way("teastreams, write_lines", through_lines),
+        Way("python | python", through_interpreters),
         Way("multiprocessing.Queue", through_queue),
         Way("multiprocessing.Pipe", through_pipe),
         Way("concurrent.futures", through_futures),
@@ -218,8 +247,9 @@ def tasks(count: int) -> list[Task]:
     )
     three = (
         Way("teastreams, print", to_three_nodes),
-        program("parallel", "--will-cite", "--pipe", "--tee", "-j", str(READERS), "wc", "{}", ":::", *["-l"] * READERS),
-        program("pee", *["wc -l"] * READERS),
+        shells_tee(),
+        program("parallel --pipe --tee", "parallel", *PARALLEL, "wc", "{}", ":::", *["-l"] * READERS),
+        program("pee", "pee", *["wc -l"] * READERS),
     )
     amount = count * LINE_BYTES
     return [
@@ -229,13 +259,12 @@ def tasks(count: int) -> list[Task]:
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lines", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    found = measured(tasks(options.lines), options.rounds, lambda text: print(text, file=sys.stderr, flush=True))
-    print(as_lines(list(found)))
+    """Print the table, or everything as JSON."""
+    options = parser("lines from one process to others, in the ways there are", 3)
+    options.add_argument("--lines", type=int, default=300_000)
+    chosen = options.parse_args()
+    through_lines(LINE_BYTES)  # imports what a run needs, so that no fork has to
+    measure(tasks(chosen.lines), chosen)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,26 @@
-"""What starting costs: import, command line, a run of two and of ten nodes, and a fork from a large host.
+"""What starting costs: import, command line, a run of two and of ten nodes, and the same from a large host.
 
-    python tests/benchmarks/start.py [--rounds 11] [--heap-gib 4 | --no-heap]
+    python tests/benchmarks/start.py [--rounds 7] [--heap-gib 4 | --no-heap] [--json]
 
-Prints one table of medians. What is compared is run in turns, so that a busy machine slows both sides; its own first
-round, which compiles modules, is not counted. The large heap is left out when memory is short.
+What is compared is run in turns, so that a busy machine slows both sides; the first turn, which compiles modules and
+fills the large host, is not counted. Beside a run stand as many bare forks as it has nodes. The large host is left out
+when memory is short, and said to be.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
 import scale
+from printed import measure, parser
+
+from teastreams.bench.measuring import Task, Way
 
 TRIVIAL = """
 name: trivial
@@ -30,34 +32,85 @@ edges:
   - {from: __start__, to: only}
   - {from: only, to: __end__}
 """
+GIB = 1 << 30
+PAGE = 4096
 
 
-def in_turns(rounds: int, **sides: Callable[[], object]) -> dict[str, float]:
-    """The median of each side in milliseconds."""
-    took: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds + 1):
-        for name, call in sides.items():
-            began = time.perf_counter()
-            call()
-            if turn:
-                took[name].append((time.perf_counter() - began) * 1000)
-    return {name: statistics.median(each) for name, each in took.items()}
-
-
-def python(*arguments: str) -> Callable[[], object]:
+def python(*arguments: str) -> Callable[[int], None]:
     """A fresh interpreter that may keep compiled modules."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return lambda: subprocess.run(
-        [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+    def run(_amount: int) -> None:
+        subprocess.run([sys.executable, *arguments], env=environment, check=True, **quiet)
+
+    return run
+
+
+def interpreters(file: str) -> list[Task]:
+    """Import and command line."""
+    imports = (
+        Way("teastreams and yaml", python("-c", "import yaml, teastreams")),
+        Way("yaml", python("-c", "import yaml")),
     )
+    whole = (
+        Way("teastreams run", python("-m", "teastreams", "run", file)),
+        Way("yaml and cloudpickle", python("-c", "import yaml, cloudpickle")),
+    )
+    return [
+        Task("import", "an interpreter that imports, and ends", "ms", 1, imports),
+        Task("command", "the command line beside an interpreter that imports", "ms", 1, whole),
+    ]
 
 
-def fork_once() -> None:
-    """A bare fork whose child does nothing."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
+# -- runs from a host -------------------------------------------------------------------------------------------------
+
+
+def forks(count: int, _amount: int) -> None:
+    """So many children that do nothing; all are there before the first is waited for."""
+    pids = []
+    for _ in range(count):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        pids.append(pid)
+    for pid in pids:
+        os.waitpid(pid, 0)
+
+
+class Heap:
+    """What this process holds beside what it needs; every page of it is really there."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def holding(self, size: int, run: Callable[[int], object]) -> Callable[[int], None]:
+        """The same with so many bytes held. All ways of a task hold as many: only its first turn waits for them."""
+
+        def run_holding(amount: int) -> None:
+            if len(self._held) != size:
+                self._held = bytearray()  # before the next one, not after
+                self._held = bytearray(size)
+                self._held[::PAGE] = b"x" * len(range(0, size, PAGE))
+            run(amount)
+
+        return run_holding
+
+
+def runs(heap: Heap, size: int, absent: str = "") -> list[Task]:
+    """Two nodes and ten, from a host that holds so much."""
+    host = f"a host with {size / GIB:g} GiB" if size else "a lean host"
+
+    def way(name: str, run: Callable[[int], object]) -> Way:
+        return Way(name, None if absent else heap.holding(size, run), absent)
+
+    def task(name: str, count: int) -> Task:
+        app = scale.pairs(count).compile()
+        ours = way("teastreams", lambda _amount: app.run(echo_output=False))
+        theirs = way(f"{count} bare forks", partial(forks, count))
+        return Task(f"{name}-{size >> 30}", f"a run of {name} nodes from {host}", "ms", 1, (ours, theirs))
+
+    return [task("two", 2), task("ten", 10)]
 
 
 def free_bytes() -> int:
@@ -69,59 +122,26 @@ def free_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable"))
 
 
-def show(what: str, milliseconds: float, note: str = "") -> None:
-    """One row."""
-    print(f"{what:<44}{milliseconds:>10.2f} ms  {note}", flush=True)
-
-
-def interpreters(rounds: int) -> None:
-    """Import and command line."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "trivial.yaml")
-        file.write_text(TRIVIAL, "utf-8")
-        medians = in_turns(
-            rounds,
-            yaml=python("-c", "import yaml"),
-            ours=python("-c", "import yaml, teastreams"),
-            both=python("-c", "import yaml, cloudpickle"),
-            cli=python("-m", "teastreams", "run", str(file)),
-        )
-    show("import yaml", medians["yaml"])
-    show("import yaml, teastreams", medians["ours"], f"adds {medians['ours'] - medians['yaml']:.2f} ms")
-    show("import yaml, cloudpickle", medians["both"])
-    show("teastreams run trivial.yaml", medians["cli"], f"{medians['cli'] / medians['both']:.2f} times the line above")
-
-
-def runs(rounds: int, host: str) -> None:
-    """A bare fork, two nodes and ten nodes in this process."""
-    two, ten = scale.pairs(2).compile(), scale.pairs(10).compile()
-    medians = in_turns(
-        rounds,
-        fork=fork_once,
-        two=lambda: two.run(echo_output=False),
-        ten=lambda: ten.run(echo_output=False),
-    )
-    show(f"bare fork and wait, {host}", medians["fork"])
-    show(f"run of two nodes, {host}", medians["two"])
-    show(f"run of ten nodes, {host}", medians["ten"])
+def tasks(file: str, heap_bytes: int) -> list[Task]:
+    """Everything; without the large host where `heap_bytes` is 0."""
+    heap, free = Heap(), free_bytes()
+    found = [*interpreters(file), *runs(heap, 0)]
+    if heap_bytes:
+        short = free < heap_bytes * 1.25
+        found += runs(heap, heap_bytes, f"left out: {free / GIB:.1f} GiB of memory are free" if short else "")
+    return found
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--heap-gib", type=float, default=4.0)
-    parser.add_argument("--no-heap", action="store_true")
-    options = parser.parse_args()
-    interpreters(options.rounds)
-    runs(options.rounds, "lean host")
-    size = int(options.heap_gib * (1 << 30))
-    if options.no_heap or free_bytes() < size * 1.25:
-        print(f"the host with {options.heap_gib:g} GiB was left out: {free_bytes() / (1 << 30):.1f} GiB are free")
-        return
-    heap = bytearray(size)
-    heap[::4096] = b"x" * len(range(0, size, 4096))  # every page is really there
-    runs(options.rounds, f"{options.heap_gib:g} GiB host")
+    """Print the table, or everything as JSON."""
+    options = parser("what starting costs", 7)
+    options.add_argument("--heap-gib", type=float, default=4.0)
+    options.add_argument("--no-heap", action="store_true")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "trivial.yaml")
+        file.write_text(TRIVIAL, "utf-8")
+        measure(tasks(str(file), 0 if chosen.no_heap else int(chosen.heap_gib * GIB)), chosen)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import sys
 import textwrap
 from contextlib import suppress
-from typing import Callable
+from typing import Callable, Sequence
 
 from teastreams.bench.children import Children
 from teastreams.bench.work import LINE_BYTES, READ_LINES, WRITE_LINES, read_blocks, write_blocks
@@ -58,7 +58,7 @@ def tee(program: str, readers: int) -> Callable[[int], None]:
     return run
 
 
-def two_interpreters(amount: int) -> None:
+def two_interpreters(amount: int, python: Sequence[str] = PYTHON) -> None:
     """`python -c WRITE | python -c READ` with the loops that our nodes run; their start is in the time."""
     count = amount // LINE_BYTES
     body = textwrap.indent(WRITE_LINES.format(text=LINE_BYTES - 1, lines=count), "    ")
@@ -68,8 +68,8 @@ def two_interpreters(amount: int) -> None:
     read, write = os.pipe()  # what a shell makes: 64 KiB
     with Children() as children:
         try:
-            children.spawn("python", [*PYTHON, write_code], (), stdout=write)
-            children.spawn("python", [*PYTHON, read_code], (), stdin=read)
+            children.spawn("python", [*python, write_code], (), stdout=write)
+            children.spawn("python", [*python, read_code], (), stdin=read)
         finally:
             close(read, write)
         children.wait()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import textwrap
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 import teastreams as ts
 from teastreams.bench.work import LINE_BYTES, READ_LINES, WRITE_LINES, read_blocks, write_blocks
 from teastreams.errors import LimitError
 
 PORTABLE = "TEASTREAMS_PORTABLE"
+Said = TypeVar("Said")
 
 LINES = """
 settings: {{parallel: {{strategy: process, streams: {{enabled: true}}}}}}
@@ -71,14 +72,14 @@ def starts(amount: int) -> None:
         run(1)
 
 
-def portable(run: Callable[[int], None]) -> Callable[[int], None]:
-    """The same as on a system that cannot copy from pipe to pipe."""
+def portable(run: Callable[[int], Said]) -> Callable[[int], Said]:
+    """The same as on a system that cannot copy from pipe to pipe, with the same answer."""
 
-    def run_portable(amount: int) -> None:
+    def run_portable(amount: int) -> Said:
         before = os.environ.get(PORTABLE)
         os.environ[PORTABLE] = "1"
         try:
-            run(amount)
+            return run(amount)
         finally:
             if before is None:
                 del os.environ[PORTABLE]

@@ -18,8 +18,8 @@ LINE, GAP, BAR = 22, 18, 14
 STYLE = f"text {{ font: 13px sans-serif; fill: {TEXT}; }} .head {{ font-weight: bold; }}"
 
 
-def as_svg(comparisons: Sequence[Comparison]) -> str:
-    """The whole picture, with a newline at its end."""
+def as_svg(comparisons: Sequence[Comparison], title: str = "teastreams bench") -> str:
+    """The whole picture, with a newline at its end. Its title is for whoever does not see it."""
     shapes: list[str] = []
     top = 0
     for comparison in comparisons:
@@ -29,7 +29,7 @@ def as_svg(comparisons: Sequence[Comparison]) -> str:
         top += LINE * len(comparison.sides) + GAP
     size = f'viewBox="0 0 {WIDTH} {top}" width="{WIDTH}" height="{top}"'
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
-    return "\n".join([opening, "<title>teastreams bench</title>", f"<style>{STYLE}</style>", *shapes, "</svg>", ""])
+    return "\n".join([opening, f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>", *shapes, "</svg>", ""])
 
 
 def _bars(comparison: Comparison, top: int) -> Iterator[str]:

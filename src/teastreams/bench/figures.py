@@ -14,9 +14,10 @@ from teastreams.values import dataclass
 RATES: dict[str, Callable[[float, float], float]] = {
     "GB/s": lambda amount, seconds: amount / seconds / 1e9,
     "MB/s": lambda amount, seconds: amount / seconds / 1e6,
-    "ms": lambda amount, seconds: 1000 * seconds / amount,
+    "ms": lambda amount, seconds: 1e3 * seconds / amount,
+    "us": lambda amount, seconds: 1e6 * seconds / amount,
 }
-"""Unit -> what it makes of an amount (bytes, or runs) and the seconds it took. Less is better of `ms` only."""
+"""Unit -> what it makes of an amount (bytes, or runs) and the seconds it took."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same `amount` of work (bytes, or runs for `ms`) by several sides; the first is ours."""
+    """The same `amount` of work (bytes, or runs for a time) by several sides; the first is ours."""
 
     name: str
     title: str
@@ -73,7 +74,7 @@ def times(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float,
 
 def less_is_better(unit: str) -> bool:
     """Of a time; of a rate, more is."""
-    return unit == "ms"
+    return unit in {"ms", "us"}
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:

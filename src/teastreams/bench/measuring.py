@@ -1,7 +1,8 @@
 """Tasks -> comparisons: every side of a task in every round, and every second round the other way round.
 
 A first, small round is not counted: it imports modules and grows the heap. The clock is the wall's own, monotonic:
-what a user waits for. Which sides there are, and what they do, is not known here.
+what a user waits for; a way that looks at it by itself says how many seconds count. Which sides there are, and what
+they do, is not known here.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ WARM_UP_PART = 16
 
 @dataclass(frozen=True)
 class Way:
-    """A side before it is measured: what does an amount of the work, or why that cannot be done here."""
+    """A side before it is measured: what does an amount of the work, or why that cannot be done here.
+
+    What `run` returns is its seconds; None when all the time until it returned counts.
+    """
 
     name: str
-    run: Optional[Callable[[int], None]]
+    run: Optional[Callable[[int], Optional[float]]]
     absent: str = ""
 
 
@@ -52,8 +56,8 @@ def compared(task: Task, rounds: int, clock: Callable[[], float] = time.perf_cou
     for turn in range(rounds):
         for name in _order(list(runs), turn):
             began = clock()
-            runs[name](task.amount)
-            took[name].append(clock() - began)
+            said = runs[name](task.amount)
+            took[name].append(clock() - began if said is None else said)
     sides = tuple(Side(way.name, tuple(took.get(way.name, ())), way.absent) for way in task.ways)
     return Comparison(task.name, task.title, task.unit, task.amount, sides)
 

@@ -1,0 +1,150 @@
+"""Lines and records from one node to the next: beside a shell's pipeline, many at a time, and how soon one arrives.
+
+    python tests/benchmarks/text.py [--lines 400000] [--rounds 3] [--json]
+
+Lines have 100 bytes, and so have records as JSON. `python -u` is what PYTHONUNBUFFERED=1 makes of an interpreter: every
+`print` is a system call. A flushed line carries the time of its writing on the clock that both processes share; what
+counts is the median of a round.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from typing import Any, Callable, Iterable
+
+from printed import measure, parser
+
+import teastreams as ts
+from teastreams.bench.by_hand import PYTHON, close, two_interpreters
+from teastreams.bench.by_teastreams import lines as printed_lines
+from teastreams.bench.children import Children
+from teastreams.bench.measuring import Task, Way
+from teastreams.bench.work import LINE_BYTES
+
+LINE = "x" * (LINE_BYTES - 1)
+BYTES = LINE.encode()
+RECORD = {"number": 1, "name": "tea", "text": "x" * 61}
+"""100 bytes with its newline, as JSON without spaces."""
+CODECS: dict[str, Any] = {"bytes": BYTES, "pickle": RECORD, "jsonl": RECORD}
+FLUSHES = 400
+PAUSE_SECONDS = 0.0005
+"""Between two lines: longer than one takes to arrive, so that each finds its reader waiting."""
+
+FLUSH = """
+import time
+for _ in range({flushes}):
+    print(time.monotonic_ns(), flush=True)
+    time.sleep({pause})
+"""
+ARRIVE = """
+import statistics, sys, time
+median = statistics.median(time.monotonic_ns() - int(line) for line in sys.stdin)
+print(median)
+"""
+
+
+def checked(found: int, amount: int) -> None:
+    if found * LINE_BYTES != amount:
+        raise SystemExit(f"got {found} of {amount // LINE_BYTES}: that is no measurement")
+
+
+def many(write: Callable[[Any, int], object], read: Callable[[Any], Iterable[object]]) -> Callable[[int], None]:
+    """A run of two nodes: one writes so many through its context, the other counts what it reads from its own."""
+
+    def writer(state: Any, context: Any) -> None:
+        write(context, state["count"])
+
+    def reader(state: Any, context: Any) -> dict[str, int]:
+        return {"found": sum(1 for _ in read(context))}
+
+    def run(amount: int) -> None:
+        state = ts.pipeline(writer, reader).run({"count": amount // LINE_BYTES}, echo_output=False).state
+        checked(state["found"], amount)
+
+    return run
+
+
+def lines_of(line: Any) -> Callable[[int], None]:
+    return many(lambda context, count: context.write_lines(line for _ in range(count)), lambda context: context.lines())
+
+
+def records_of(codec: str) -> Callable[[int], None]:
+    value = CODECS[codec]
+    return many(
+        lambda context, count: context.write_records((value for _ in range(count)), codec),
+        lambda context: context.records(codec),
+    )
+
+
+# -- how soon a flushed line arrives ----------------------------------------------------------------------------------
+
+
+def flushed_in_nodes(_amount: int) -> float:
+    def write(state: Any) -> None:
+        import time
+
+        for _ in range(FLUSHES):
+            print(time.monotonic_ns(), flush=True)
+            time.sleep(PAUSE_SECONDS)
+
+    def read(state: Any) -> dict[str, float]:
+        import statistics
+        import time
+
+        return {"median": statistics.median(time.monotonic_ns() - int(line) for line in sys.stdin)}
+
+    return float(ts.pipeline(write, read).run({}, echo_output=False).state["median"]) / 1e9
+
+
+def flushed_in_interpreters(_amount: int) -> float:
+    read, write = os.pipe()
+    answers, answer = os.pipe()
+    with open(answers, encoding="ascii") as file, Children() as children:
+        try:
+            code = FLUSH.format(flushes=FLUSHES, pause=PAUSE_SECONDS)
+            children.spawn("python", [*PYTHON, code], (), stdout=write)
+            children.spawn("python", [*PYTHON, ARRIVE], (), stdin=read, stdout=answer)
+        finally:
+            close(read, write, answer)
+        children.wait()
+        return float(file.read()) / 1e9
+
+
+# -- what is compared -------------------------------------------------------------------------------------------------
+
+
+def tasks(count: int) -> list[Task]:
+    amount = count * LINE_BYTES
+    shell = (
+        Way("teastreams", printed_lines),
+        Way("python | python", two_interpreters),
+        Way("python -u | python -u", partial(two_interpreters, python=(sys.executable, "-u", "-E", "-c"))),
+    )
+    many_ways = {
+        "write_lines, bytes": lines_of(BYTES),
+        "write_lines, str": lines_of(LINE),
+        **{f"write_records, {codec}": records_of(codec) for codec in CODECS},
+    }
+    flush = (Way("teastreams", flushed_in_nodes), Way("python | python", flushed_in_interpreters))
+    return [
+        Task("shell", f"{count} lines by print and for line in sys.stdin", "MB/s", amount, shell),
+        *(
+            Task(name, f"{count} values by {name}", "MB/s", amount, (Way(name, run), Way("print", printed_lines)))
+            for name, run in many_ways.items()
+        ),
+        Task("flush", "a line with flush=True, from write to read", "us", 1, flush),
+    ]
+
+
+def main() -> None:
+    """Print the table, or everything as JSON."""
+    options = parser("lines and records from one node to the next", 3)
+    options.add_argument("--lines", type=int, default=400_000)
+    chosen = options.parse_args()
+    measure(tasks(chosen.lines), chosen)
+
+
+if __name__ == "__main__":
+    main()

@@ -67,6 +67,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World()
     monkeypatch.setattr(calls.table, "monotonic", lambda: made.now)
+    monkeypatch.setattr(calls.table, "monotonic_ns", lambda: int(made.now * 1e9))
     monkeypatch.setattr(calls.table, "open", made.open)
     monkeypatch.setattr(calls.table, "read", lambda _fd, _size: made.kernel)
     monkeypatch.setattr(calls.table, "close", lambda _fd: None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import sys
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,7 @@ def test_variables_of_the_interpreter_reach_no_measurement() -> None:
 
 PROGRAM = """
 import json, os, sys, time
+os.open(os.path.join(os.path.dirname(sys.argv[0]), "alive"), os.O_WRONLY)
 if os.fork() == 0:
     time.sleep(60)
     os._exit(0)
@@ -145,6 +148,7 @@ sys.exit(int(sys.argv[1]))
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Programs of parts that answer and fail, and where their results go."""
     (tmp_path / "program.py").write_text(PROGRAM)
+    os.mkfifo(tmp_path / "alive")
     parts = {name: (str(tmp_path / "program.py"), code) for name, code in (("good", "0"), ("bad", "3"))}
     monkeypatch.setattr(report, "PARTS", parts)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
@@ -155,9 +159,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_part_that_fails_keeps_its_old_results(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The others are measured; whoever was left behind by a program is neither waited for nor left."""
     (folder / "bad.json").write_text("old")
+    alive = os.open(folder / "alive", os.O_RDONLY | os.O_NONBLOCK)
     assert list(report.measure(("bad", "good"))) == ["bad"]
     assert (folder / "bad.json").read_text() == "old"
     assert report.kept("good") == {"unbuffered": None, "arguments": ["0"]}
+    poll = select.poll()
+    poll.register(alive, 0)
+    assert poll.poll(10_000) == [(alive, select.POLLHUP)], "a process has it open still"
+    os.close(alive)
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("bad: its old results stay, there are no new ones: ")
     assert said[1].startswith("good: measured in ")

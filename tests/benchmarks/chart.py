@@ -20,7 +20,7 @@ COLOURS = (OURS, "#c8651b", "#3a8f4d", "#9a62c4", "#cf4a5a", "#8f8f98")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "5 2", "1 2")
 WIDTH, HEIGHT = 820, 400
 LEFT, RIGHT, TOP, BOTTOM = 62, 590, 52, 340
-LETTER, TEXT_HEIGHT, NAME_GAP = 7, 13, 17
+NAME_GAP = 17
 STYLE = (
     f"text {{ font: 13px sans-serif; fill: {TEXT}; }} .head {{ font-weight: bold; }} "
     f".grid {{ stroke: {TEXT}; stroke-opacity: 0.25; }} .line {{ fill: none; stroke-width: 2; }}"

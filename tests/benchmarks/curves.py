@@ -72,10 +72,10 @@ Through = Callable[[Point], tuple[int, list[Read]]]
 
 
 def write_for(put: Callable[[bytes], Any], point: Point) -> int:
-    """How many bytes were put, one block at a time, until the time was over."""
+    """How many bytes were put, one block at a time, until the time was over; some in any case."""
     block, batch, count = bytes(point.size), max(1, BETWEEN_LOOKS // point.size), 0
     until = time.perf_counter() + point.box
-    while time.perf_counter() < until:
+    while count == 0 or time.perf_counter() < until:
         for _ in range(batch):
             put(block)
         count += batch

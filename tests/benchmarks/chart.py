@@ -47,8 +47,8 @@ def bounds(figures: Sequence[float]) -> tuple[float, float]:
 
 
 def ticks(lowest: float, highest: float) -> list[float]:
-    """1, 2, 5, 10 ... from one bound to the other; over more than two decades the powers of ten alone."""
-    digits = (1,) if highest / lowest > 100 else (1, 2, 5)
+    """1, 2, 5, 10 ... from one bound to the other; over more than three decades the powers of ten alone."""
+    digits = (1,) if highest / lowest > 1001 else (1, 2, 5)
     powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
     found = [digit * 10.0**power for power in powers for digit in digits]
     return [each for each in found if lowest <= each <= highest]

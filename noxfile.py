@@ -1,7 +1,7 @@
 """One session per question, the same ones as in tox.ini.
 
-`nox` asks them all, `nox -s typing` one, `nox -s tests-3.9 -- -k frames` one of them about a part. Interpreters that
-are not installed are passed over.
+`nox` asks them all but `figures`, `nox -s typing` one, `nox -s tests-3.9 -- -k frames` one of them about a part.
+Interpreters that are not installed are passed over.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from typing import Optional
 
 import nox
+import nox.command
 
 PYTHONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
 
@@ -78,8 +79,27 @@ def soak(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """What do streams cost beside what one would use instead? Asserts nothing: a wall clock is no fact."""
-    session.install("-e", ".", "joblib", "pypeln", "mpipe", "setuptools<81")  # pypeln needs its pkg_resources
+    install_alternatives(session)
     session.run("python", "tests/benchmarks/alternatives.py", *session.posargs, env={"PYTHONUNBUFFERED": None})
+
+
+@nox.session(default=False)  # it writes into the tree
+def figures(session: nox.Session) -> None:
+    """What does docs/PERFORMANCE.md say of this machine? Measures everything in it and writes it anew."""
+    install_alternatives(session)
+    session.run("python", "tests/benchmarks/report.py", "--measure", *session.posargs)
+
+
+def install_alternatives(session: nox.Session) -> None:
+    """Ours, and the libraries that it is compared with, as far as they can be had."""
+    session.install("-e", ".")
+    for library in ("joblib", "mpipe", "pypeln"):
+        # What pypeln needs imports pkg_resources, which setuptools has until 80.
+        needed = [library, "setuptools<81"] if library == "pypeln" else [library]
+        try:
+            session.install(*needed)
+        except nox.command.CommandFailed:
+            session.warn(f"{library} is left out: it could not be installed")
 
 
 @nox.session

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from test_shown import contrast
 
 from teastreams.bench.figures import Comparison, Side
 
@@ -94,12 +95,13 @@ def test_lines_are_logarithmic() -> None:
     [
         ([3.0, 8.0], (2, 10), [2, 5, 10]),
         ([1.0, 1.0], (1, 2), [1, 2]),
-        ([0.07, 40.0], (0.05, 50), [0.1, 1, 10]),
+        ([0.007, 40.0], (0.005, 50), [0.01, 0.1, 1, 10]),
+        ([0.07, 40.0], (0.05, 50), [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]),
         ([100.0, 2000.0], (100, 2000), [100, 200, 500, 1000, 2000]),
     ],
 )
 def test_bounds_and_ticks(figures: list[float], found: tuple[float, float], shown: list[float]) -> None:
-    """The next round numbers around the figures; over more than two decades only the powers of ten are written."""
+    """The next round numbers around the figures; over more than three decades only the powers of ten are written."""
     assert chart.bounds(figures) == pytest.approx(found)
     assert chart.ticks(*chart.bounds(figures)) == pytest.approx(shown)
 
@@ -122,3 +124,10 @@ def test_names_move_apart_within_the_picture(wanted: list[float], found: list[fl
 def test_there_is_a_look_for_each_side() -> None:
     """All different."""
     assert len(set(zip(chart.COLOURS, chart.DASHES))) >= max(len(curves.BROADCAST), len(curves.DIRECT)) + 1
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#0d1117"])
+@pytest.mark.parametrize("colour", chart.COLOURS)
+def test_lines_can_be_seen_on_light_and_on_dark(colour: str, background: str) -> None:
+    """Shapes need a contrast of 3 (WCAG 2)."""
+    assert contrast(colour, background) >= 3.0

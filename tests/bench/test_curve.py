@@ -83,6 +83,14 @@ def test_the_slowest_reader_has_the_rate() -> None:
     assert curves.seconds_for(400, 100, [curves.Read(100, 0, 0.5)]) == 2.0
 
 
+def test_a_writer_writes_blocks_until_its_time_is_over() -> None:
+    """So many between two looks at the clock; some even when it comes too late to write any."""
+    found: list[bytes] = []
+    assert curves.write_for(found.append, curves.Point(40_000, 1, 0.0)) == 40_000
+    assert curves.write_for(found.append, curves.Point(16_384, 1, 0.0)) == 65_536
+    assert [len(each) for each in found] == [40_000, *[16_384] * 4]
+
+
 def test_a_reader_that_got_too_little_is_no_measurement() -> None:
     """Whoever else got everything."""
     with pytest.raises(SystemExit, match=r"got \[99, 100\] of 100 bytes"):

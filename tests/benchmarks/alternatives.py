@@ -15,10 +15,14 @@ import importlib
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any, Callable, Iterator, Optional
 
@@ -205,7 +209,9 @@ def to_program(*command: str) -> Callable[[int], None]:
 
 def library(name: str, run: Callable[[int], None]) -> Way:
     try:
-        importlib.import_module(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what pypeln needs uses what is deprecated
+            importlib.import_module(name)
     except ImportError as error:
         missing = error.name == name
         return Way(name, None, "absent: not installed" if missing else f"absent: it cannot be imported here: {error}")
@@ -223,12 +229,25 @@ def shells_tee() -> Way:
 
 
 def apart(way: Way) -> Way:
-    """In a fork, which takes with it what the library leaves behind; its cost is in the time of all."""
+    """In a fork, with an end to what the library leaves behind; the cost of both is in the time of all.
+
+    pypeln, mpipe and joblib leave processes that wait for more, for minutes or for ever, and hold what they inherited.
+    """
+
+    def leading(amount: int) -> bool:
+        os.setpgid(0, 0)
+        assert way.run is not None
+        way.run(amount - amount % LINE_BYTES)
+        return True
 
     def run(amount: int) -> None:
         with Children() as children:
-            children.fork(way.name, lambda: way.run is not None and way.run(amount) is None)
-            children.wait()
+            group = children.fork(way.name, partial(leading, amount))
+            try:
+                children.wait()
+            finally:
+                with suppress(ProcessLookupError):  # nobody was left
+                    os.killpg(group, signal.SIGKILL)
 
     return Way(way.name, run if way.run is not None else None, way.absent)
 

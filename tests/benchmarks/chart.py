@@ -20,7 +20,7 @@ COLOURS = (OURS, "#c8651b", "#3a8f4d", "#9a62c4", "#cf4a5a", "#8f8f98")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "5 2", "1 2")
 WIDTH, HEIGHT = 820, 400
 LEFT, RIGHT, TOP, BOTTOM = 62, 590, 52, 340
-LETTER, TEXT_HEIGHT, NAME_GAP = 7, 13, 17
+NAME_GAP = 17
 STYLE = (
     f"text {{ font: 13px sans-serif; fill: {TEXT}; }} .head {{ font-weight: bold; }} "
     f".grid {{ stroke: {TEXT}; stroke-opacity: 0.25; }} .line {{ fill: none; stroke-width: 2; }}"
@@ -47,8 +47,8 @@ def bounds(figures: Sequence[float]) -> tuple[float, float]:
 
 
 def ticks(lowest: float, highest: float) -> list[float]:
-    """1, 2, 5, 10 ... from one bound to the other; over more than two decades the powers of ten alone."""
-    digits = (1,) if highest / lowest > 100 else (1, 2, 5)
+    """1, 2, 5, 10 ... from one bound to the other; over more than three decades the powers of ten alone."""
+    digits = (1,) if highest / lowest > 1001 else (1, 2, 5)
     powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
     found = [digit * 10.0**power for power in powers for digit in digits]
     return [each for each in found if lowest <= each <= highest]

@@ -1,6 +1,6 @@
 """What starting costs: import, command line, a run of two and of ten nodes, and the same from a large host.
 
-    python tests/benchmarks/start.py [--rounds 7] [--heap-gib 4 | --no-heap] [--json]
+    python tests/benchmarks/start.py [--rounds 5] [--heap-gib 4 | --no-heap] [--json]
 
 What is compared is run in turns, so that a busy machine slows both sides; the first turn, which compiles modules and
 fills the large host, is not counted. Beside a run stand as many bare forks as it has nodes. The large host is left out
@@ -134,7 +134,7 @@ def tasks(file: str, heap_bytes: int) -> list[Task]:
 
 def main() -> None:
     """Print the table, or everything as JSON."""
-    options = parser("what starting costs", 7)
+    options = parser("what starting costs", 5)
     options.add_argument("--heap-gib", type=float, default=4.0)
     options.add_argument("--no-heap", action="store_true")
     chosen = options.parse_args()

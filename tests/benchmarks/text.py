@@ -1,6 +1,6 @@
 """Lines and records from one node to the next: beside a shell's pipeline, many at a time, and how soon one arrives.
 
-    python tests/benchmarks/text.py [--lines 400000] [--rounds 3] [--json]
+    python tests/benchmarks/text.py [--lines 300000] [--rounds 3] [--json]
 
 Lines have 100 bytes, and so have records as JSON. `python -u` is what PYTHONUNBUFFERED=1 makes of an interpreter: every
 `print` is a system call. A flushed line carries the time of its writing on the clock that both processes share; what
@@ -9,9 +9,12 @@ counts is the median of a round.
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
 import sys
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any, Callable, Iterable
 
 from printed import measure, parser
@@ -27,6 +30,7 @@ LINE = "x" * (LINE_BYTES - 1)
 BYTES = LINE.encode()
 RECORD = {"number": 1, "name": "tea", "text": "x" * 61}
 """100 bytes with its newline, as JSON without spaces."""
+FORK = multiprocessing.get_context("fork")
 CODECS: dict[str, Any] = {"bytes": BYTES, "pickle": RECORD, "jsonl": RECORD}
 FLUSHES = 400
 PAUSE_SECONDS = 0.0005
@@ -46,7 +50,7 @@ print(median)
 
 
 def checked(found: int, amount: int) -> None:
-    if found * LINE_BYTES != amount:
+    if found != amount // LINE_BYTES:
         raise SystemExit(f"got {found} of {amount // LINE_BYTES}: that is no measurement")
 
 
@@ -76,6 +80,40 @@ def records_of(codec: str) -> Callable[[int], None]:
         lambda context, count: context.write_records((value for _ in range(count)), codec),
         lambda context: context.records(codec),
     )
+
+
+def json_by_print(amount: int) -> None:
+    """What one writes without records."""
+
+    def write(state: Any) -> None:
+        for _ in range(amount // LINE_BYTES):
+            print(json.dumps(RECORD))
+
+    def read(state: Any) -> dict[str, int]:
+        return {"found": sum(1 for line in sys.stdin if json.loads(line))}
+
+    checked(ts.pipeline(write, read).run({}, echo_output=False).state["found"], amount)
+
+
+def send_all(connection: Connection, value: Any, count: int) -> None:
+    for _ in range(count):
+        connection.send(value)
+    connection.send(None)
+
+
+def through_connection(value: Any) -> Callable[[int], None]:
+    """`multiprocessing.Pipe` with `send` and `recv`, which make pickles."""
+
+    def run(amount: int) -> None:
+        read, write = FORK.Pipe(duplex=False)
+        with read, write:
+            worker = FORK.Process(target=send_all, args=(write, value, amount // LINE_BYTES))
+            worker.start()
+            found = sum(1 for _ in iter(read.recv, None))
+            worker.join()
+        checked(found, amount)
+
+    return run
 
 
 # -- how soon a flushed line arrives ----------------------------------------------------------------------------------
@@ -122,18 +160,28 @@ def tasks(count: int) -> list[Task]:
         Way("python | python", two_interpreters),
         Way("python -u | python -u", partial(two_interpreters, python=(sys.executable, "-u", "-E", "-c"))),
     )
-    many_ways = {
-        "write_lines, bytes": lines_of(BYTES),
-        "write_lines, str": lines_of(LINE),
-        **{f"write_records, {codec}": records_of(codec) for codec in CODECS},
-    }
+    lines = (
+        Way("write_lines, bytes", lines_of(BYTES)),
+        Way("write_lines, str", lines_of(LINE)),
+        Way("print", printed_lines),
+    )
+    frames = (
+        Way("write_records, bytes", records_of("bytes")),
+        Way("multiprocessing.Pipe", through_connection(BYTES)),
+        Way("print", printed_lines),
+    )
+    pickles = (
+        Way("write_records, pickle", records_of("pickle")),
+        Way("multiprocessing.Pipe", through_connection(RECORD)),
+    )
+    texts = (Way("write_records, jsonl", records_of("jsonl")), Way("print(json.dumps())", json_by_print))
     flush = (Way("teastreams", flushed_in_nodes), Way("python | python", flushed_in_interpreters))
     return [
         Task("shell", f"{count} lines by print and for line in sys.stdin", "MB/s", amount, shell),
-        *(
-            Task(name, f"{count} values by {name}", "MB/s", amount, (Way(name, run), Way("print", printed_lines)))
-            for name, run in many_ways.items()
-        ),
+        Task("lines", f"{count} lines, many at a time", "MB/s", amount, lines),
+        Task("bytes", f"{count} records of bytes", "MB/s", amount, frames),
+        Task("pickle", f"{count} dicts as pickles", "MB/s", amount, pickles),
+        Task("jsonl", f"{count} dicts as lines of JSON", "MB/s", amount, texts),
         Task("flush", "a line with flush=True, from write to read", "us", 1, flush),
     ]
 
@@ -141,7 +189,7 @@ def tasks(count: int) -> list[Task]:
 def main() -> None:
     """Print the table, or everything as JSON."""
     options = parser("lines and records from one node to the next", 3)
-    options.add_argument("--lines", type=int, default=400_000)
+    options.add_argument("--lines", type=int, default=300_000)
     chosen = options.parse_args()
     measure(tasks(chosen.lines), chosen)
 

@@ -35,13 +35,14 @@ class Children:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 
-    def fork(self, name: str, body: Callable[[], bool], close: Iterable[int] = ()) -> None:
-        """A fork that closes these descriptors; it ended well when its body returned True."""
+    def fork(self, name: str, body: Callable[[], bool], close: Iterable[int] = ()) -> int:
+        """A fork that closes these descriptors; it ended well when its body returned True. Its pid."""
         with _undisturbed():
             pid = os.fork()
             if pid == 0:
                 _live(body, close)
             self._running[pid] = name
+        return pid
 
     def spawn(self, name: str, argv: Sequence[str], keep: Iterable[int], **streams: int) -> None:
         """A program that inherits these descriptors, and `stdin` and `stdout` where given."""

@@ -259,10 +259,9 @@ class Supervisor:
     # -- conclusions ----------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        before = set(self.judge.statuses)
         for name in self.judge.settle():
             self._send_verdict(name)
-        for name in self.judge.statuses.keys() - before:
+        for name in self.judge.settled():
             self._announce(name)
         for name in self.judge.doomed():
             self._doom(name)

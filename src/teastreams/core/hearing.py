@@ -69,6 +69,8 @@ def faults_among(
     for name, ending in endings.items():
         if ending.held and name in plan.inputs:
             faults.setdefault(plan.producer_of(name), HELD_OPEN)
-        elif name in plan.fanouts and ending.how not in (How.RETURNED, How.STOPPED):
-            faults.setdefault(name, describe(ending))
+    dead = [n for n, e in endings.items() if n in plan.fanouts and e.how not in (How.RETURNED, How.STOPPED)]
+    for channel in plan.channels.values() if dead else ():
+        if channel.fanout in dead:
+            faults.setdefault(channel.fanout, describe(endings[channel.fanout]))
     return faults

@@ -48,6 +48,7 @@ CORE_MAY_IMPORT = {
     "collections",
     "itertools",
     "functools",
+    "heapq",
     "struct",
 }
 WORKFLOW_MAY_NOT_IMPORT = {"cloudpickle", "fcntl", "multiprocessing", "pickle", "socket", "subprocess", "threading"}

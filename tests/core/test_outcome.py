@@ -261,6 +261,14 @@ class TestVerdicts:
         assert judge.settle() == ("c",)
         assert judge.settle() == ()
 
+    def test_settled_names_each_status_once(self) -> None:
+        judge = judged("p>x c<x", "p returned")
+        assert judge.settled() == ("p",)
+        assert judge.settled() == ()
+
+        feed(judge, "c returned")
+        assert judge.settled() == ("c",)
+
     def test_the_culprit_is_the_one_that_failed_not_the_neighbour(self) -> None:
         judge = judged("a>x b<x>y c<y", "a silent; b returned; c returned")
 
@@ -287,7 +295,7 @@ class TestVerdicts:
         assert not judge.verdicts["c"].well
         assert judge.verdicts["c"].culprit == fanout_name("x")
         assert "d" not in judge.verdicts
-        assert judge.doomed() == {"c"}
+        assert judge.doomed() == ("c",)
 
     def test_a_consumer_of_a_dead_fanout_is_told_at_once(self) -> None:
         judge = judged("p>x c<x d<x", "x/d delivered; x* silent")
@@ -341,11 +349,26 @@ class TestDoomed:
     )
     def test_who_should_end(self, text: str, facts: str, doomed: str) -> None:
         """Who was told of a failure, and who writes to nobody any more because a reader failed."""
-        assert judged(text, facts).doomed() == set(doomed.split())
+        assert judged(text, facts).doomed() == tuple(doomed.split())
 
     def test_a_caller_who_reads_is_still_there(self) -> None:
         """Its failing reader does not end a producer whose other stream the caller reads."""
-        assert judged("p>x!e c<x", "c raised left", external="e").doomed() == set()
+        assert judged("p>x!e c<x", "c raised left", external="e").doomed() == ()
+
+    def test_they_are_named_when_something_is_new_about_them(self) -> None:
+        judge = judged("p>x!e c<x d<e", "c raised left")
+        assert judge.doomed() == ()
+
+        feed(judge, "d returned left")
+        assert judge.doomed() == ("p",)
+        assert judge.doomed() == ()
+
+    def test_who_closes_what_is_still_read_writes_to_nobody(self) -> None:
+        judge = judged("p>x!e c<x d<e", "c raised left")
+        assert judge.doomed() == ()
+
+        feed(judge, "p closes 2")
+        assert judge.doomed() == ("p",)
 
 
 class TestReasons:

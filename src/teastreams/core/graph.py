@@ -8,6 +8,7 @@ into the document; a graph built in Python has none.
 from __future__ import annotations
 
 from dataclasses import field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Union
 
 from teastreams.core.language.actions import Import
@@ -280,7 +281,9 @@ class Graph:
 
     def node(self, name: str) -> Node:
         """The node of that name; KeyError if there is none."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Node]:
+        """Rules ask for each node; a wrong graph may have two of one name, and then the first counts."""
+        return {node.name: node for node in reversed(self.nodes)}

@@ -99,11 +99,23 @@ def conflict(updates: Mapping[str, Update], above: Mapping[str, Collection[str]]
 
     `above` names those whose updates a branch has seen: what it then sets contains theirs.
     """
-    for (first, one), (second, other) in combinations(updates.items(), 2):
+    for first, second in _overlapping(updates):
+        one, other = updates[first], updates[second]
         for key in sorted(one.keys & other.keys) if first not in above.get(second, ()) else ():
             if not _agree(one, other, key):
                 return Conflict(key, first, second, (_change(one, key), _change(other, key)))
     return None
+
+
+def _overlapping(updates: Mapping[str, Update]) -> list[tuple[str, str]]:
+    """The pairs that share a key, in their order; who changes keys of its own is compared with nobody."""
+    names = list(updates)
+    changing: dict[str, list[int]] = {}
+    for place, update in enumerate(updates.values()):
+        for key in update.keys:
+            changing.setdefault(key, []).append(place)
+    pairs = {pair for places in changing.values() for pair in combinations(places, 2)}
+    return [(names[one], names[other]) for one, other in sorted(pairs)]
 
 
 def _agree(one: Update, other: Update, key: str) -> bool:

@@ -6,53 +6,23 @@ nobody still read another one. The cause goes before its consequences (L6).
 
 `Judge` is fed facts in the order in which the supervisor saw them and settles whatever follows. What a worker says
 (streams it closed, sinks) comes before its end; otherwise the order matters to blame only, never to statuses. Verdicts
-flow down, word of readers that left flows up, never both through one pipe: settling ends.
+flow down, word of readers that left flows up, never both through one pipe: settling ends. Each fact is looked at once,
+and then only whom it concerns: in a section of 500, a look at everybody for each fact was a second.
 """
 
 from __future__ import annotations
 
 from dataclasses import field
-from enum import Enum
+from heapq import heapify, heappop, heappush
 from typing import Optional
 
-from teastreams.core.endings import HELD_OPEN, SIGPIPE, SINK_REASONS, Ending, How, SinkEnd, describe
+from teastreams.core.endings import SIGPIPE, SINK_REASONS, Ending, How, SinkEnd, describe
+from teastreams.core.hearing import Heard, audience_of, faults_among, since
 from teastreams.core.plan import OUTSIDE, Channel, SectionPlan, feed_name
+from teastreams.core.verdicts import ALL_WELL, NO_VOUCHER, SEVERITY, WELL, Blame, Status, Verdict
 from teastreams.values import dataclass
 
-
-class Status(Enum):
-    """What a node's end means."""
-
-    DONE = "done"
-    STOPPED = "stopped early, well"
-    FAILED = "failed"
-    CONSEQUENCE = "ended because another failed"
-    TAINTED = "ended on an input that was cut"
-    CANCELLED = "stopped by the supervisor"
-
-
-WELL = frozenset({Status.DONE, Status.STOPPED})
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a consumer is told at the end of its input; `culprit` names who failed, `reason` how."""
-
-    well: bool
-    culprit: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Blame:
-    """Who failed first, and who ended because of it; names of nodes or fan-out workers."""
-
-    primary: str
-    collateral: tuple[str, ...] = ()
-
-
-ALL_WELL = Verdict(True)
-NO_VOUCHER = "nobody can vouch for its input"
+__all__ = ["ALL_WELL", "WELL", "Blame", "Judge", "Status", "Verdict"]
 
 
 @dataclass
@@ -74,44 +44,60 @@ class Judge:
     feed_failures: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, Status] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    _open: list[str] = field(default_factory=list)
     _noticed: dict[tuple[str, str], int] = field(default_factory=dict)
+    _heard: Heard = field(default_factory=Heard)
+    _failed: bool = False
+    _endangered: dict[str, None] = field(default_factory=dict)
+    _told_of: int = 0
 
     def __post_init__(self) -> None:
-        self._open = list(self.plan.nodes)
+        self._places = {name: place for place, name in enumerate(self.plan.nodes)}
+        self._audiences = {name: audience_of(channel) for name, channel in self.plan.channels.items()}
+        self._unseen = self.plan.nodes
 
     def settle(self) -> tuple[str, ...]:
-        """Draw every conclusion from the facts so far; returns the nodes whose verdict is new."""
-        for sink in self.sinks:
-            self._noticed.setdefault(sink, len(self.endings))
-        for channel in self.feed_failures:
-            self._noticed.setdefault((OUTSIDE, channel), len(self.endings))
-        known = set(self.verdicts)
-        changed = True
-        while changed:
-            changed = any([self._settle_one(name) for name in self._open])  # noqa: C419 - all of them, in each round
-            self._open = [name for name in self._open if not self._settled(name)]
-        return tuple(name for name in self.verdicts if name not in known)
+        """Draw every conclusion from the facts since the last time; returns the nodes whose verdict is new.
+
+        In turns, each from the top of the section down: what concerns somebody further up is left for the next turn.
+        """
+        known = len(self.verdicts)
+        due = [(0, self._places[name]) for name in self._hear() if name != OUTSIDE]
+        heapify(due)
+        while due:
+            turn, place = heappop(due)
+            for name in self._settle_one(self.plan.nodes[place]):
+                heappush(due, (turn + (self._places[name] <= place), self._places[name]))
+        return tuple(since(self.verdicts, known))
+
+    def settled(self) -> tuple[str, ...]:
+        """The nodes whose status became known since this was last asked."""
+        known, self._told_of = self._told_of, len(self.statuses)
+        return tuple(since(self.statuses, known))
 
     def conclude(self) -> None:
         """Everybody has ended. What still cannot be settled is not trusted: nobody vouches for its input."""
         self.settle()
-        for name in self._open:
-            self.statuses.setdefault(name, Status.TAINTED if name in self.endings else Status.CANCELLED)
+        for name in self.plan.nodes:
+            if name not in self.statuses:
+                self._enter(name, Status.TAINTED if name in self.endings else Status.CANCELLED)
             self.verdicts.setdefault(name, Verdict(False, name, NO_VOUCHER))
 
     def verdict_outside(self, channel: str) -> Optional[Verdict]:
         """What the caller, as a reader of the channel, is told at its end; None while nobody knows."""
         return self._verdict_on(self.plan.channels[channel], OUTSIDE)
 
-    def doomed(self) -> frozenset[str]:
-        """Nodes still running that should end: told of a failure, or writing to nobody because a reader failed."""
-        return frozenset(name for name in self._open if name not in self.endings and self._is_doomed(name))
+    def doomed(self) -> tuple[str, ...]:
+        """Nodes still running that should end: told of a failure, or writing to nobody because a reader failed.
+
+        Of those alone about whom something is new since this was last asked.
+        """
+        asked, self._endangered = self._endangered, {}
+        return tuple(name for name in asked if name not in self.endings and self._is_doomed(name))
 
     @property
     def failed(self) -> bool:
-        """Did anything end badly so far?"""
-        return any(status not in WELL for status in self.statuses.values()) or bool(self._faults())
+        """Did anything end badly, as far as it is settled?"""
+        return self._failed
 
     def blame(self) -> Optional[Blame]:
         """The cause and its consequences, or None when all is well."""
@@ -129,8 +115,8 @@ class Judge:
             culprit = self.verdicts[name].culprit
             noticed = f"its input was cut because {culprit!r} failed, and it did not notice"
             return NO_VOUCHER if culprit in ("", name) else noticed
-        fault = self._faults().get(name)
-        if fault and status in WELL:
+        fault = self._faults().get(name) if status in WELL else None
+        if fault:
             return fault
         if ending is not None and ending.how is How.EPIPE and status is Status.FAILED:
             return self._story_of_a_cut(name, ending)
@@ -138,20 +124,82 @@ class Judge:
 
     # -- settling -------------------------------------------------------------------------------------------
 
-    def _settled(self, name: str) -> bool:
-        return name in self.statuses and name in self.verdicts
+    def _hear(self) -> list[str]:
+        """Whom the facts since the last time concern; at first, everybody."""
+        concerned, self._unseen = list(self._unseen), ()
+        endings, sinks = since(self.endings, self._heard.endings), since(self.sinks, self._heard.sinks)
+        feeds = since(self.feed_failures, self._heard.feed_failures)
+        self._noticed.update(dict.fromkeys([*sinks, *((OUTSIDE, channel) for channel in feeds)], len(self.endings)))
+        new = {name: self.endings[name] for name in endings}, {sink: self.sinks[sink] for sink in sinks}
+        self._failed = self._failed or bool(feeds) or bool(faults_among(self.plan, *new, {}))
+        for name in endings:
+            concerned += self._concerned_by_end(name)
+        for channel, node in sinks:
+            concerned += (node, *self._note(channel, node))
+        for channel in feeds:
+            concerned += self._readers(channel)
+        if self.feeding != self._heard.feeding:
+            concerned += [name for channel in self.feeding ^ self._heard.feeding for name in self._readers(channel)]
+            self._heard.feeding = frozenset(self.feeding)
+        if len(self.closed) > len(self._heard.closed):
+            concerned += self._hear_closed()
+        self._heard.endings, self._heard.sinks = len(self.endings), len(self.sinks)
+        self._heard.feed_failures = len(self.feed_failures)
+        return concerned
 
-    def _settle_one(self, name: str) -> bool:
-        changed = False
-        if name not in self.verdicts:
-            verdict = self._verdict(name)
-            if verdict is not None:
-                self.verdicts[name], changed = verdict, True
-        if name not in self.statuses and name in self.endings:
-            status = self._status(name, self.endings[name])
-            if status is not None:
-                self.statuses[name], changed = status, True
-        return changed
+    def _hear_closed(self) -> list[str]:
+        nodes = [node for node, _fd in self.closed - self._heard.closed]
+        self._heard.closed = frozenset(self.closed)
+        self._endangered.update(dict.fromkeys(nodes))
+        return [name for node in nodes for name in (node, *self._below(node))]
+
+    def _concerned_by_end(self, worker: str) -> list[str]:
+        channel = self.plan.fanouts.get(worker)
+        if channel is None:
+            return [worker, *self._below(worker)]
+        return [name for reader in self._readers(channel) for name in (reader, *self._note(channel, reader))]
+
+    def _settle_one(self, name: str) -> list[str]:
+        """Say of one node what can be said now; returns whom that concerns."""
+        concerned: list[str] = []
+        verdict = self._verdict(name) if name not in self.verdicts else None
+        if verdict is not None:
+            self.verdicts[name] = verdict
+            self._endangered[name] = None
+            concerned += self._below(name)
+        ending = self.endings.get(name) if name not in self.statuses else None
+        status = self._status(name, ending) if ending is not None else None
+        if status is not None:
+            self._enter(name, status)
+            concerned += self._below(name)
+            if name in self.plan.inputs:
+                concerned += self._note(self.plan.inputs[name], name)
+        return concerned
+
+    def _enter(self, name: str, status: Status) -> None:
+        self.statuses[name] = status
+        self._failed = self._failed or status not in WELL
+
+    def _note(self, name: str, reader: str) -> list[str]:
+        """It may be known now how this reader ended; returns the producer when that concerns it."""
+        channel, audience = self.plan.channels[name], self._audiences[name]
+        well = self._reader_ended_well(channel, reader) if reader in audience.open else None
+        if well is None:
+            return []
+        audience.open.discard(reader)
+        audience.failed = audience.failed or not well
+        if channel.producer == OUTSIDE or (well and audience.open):
+            return []
+        self._endangered[channel.producer] = None
+        return [channel.producer]
+
+    def _below(self, name: str) -> list[str]:
+        """The nodes that read what it writes."""
+        readers = [reader for channel in self.plan.outputs.get(name, ()) for reader in self._readers(channel)]
+        return [reader for reader in readers if reader != OUTSIDE]
+
+    def _readers(self, channel: str) -> list[str]:
+        return [each.node for each in self.plan.channels[channel].consumers]
 
     def _verdict(self, name: str) -> Optional[Verdict]:
         channel = self._input(name)
@@ -244,11 +292,10 @@ class Judge:
         """
         if self._cut(name, ending):
             return Status.FAILED
-        broken = self._broken(name, ending)
-        readers = [self._reader_ended_well(channel, each.node) for channel in broken for each in channel.consumers]
-        if False in readers:
+        audiences = [self._audiences[channel.name] for channel in self._broken(name, ending)]
+        if any(audience.failed for audience in audiences):
             return Status.CONSEQUENCE
-        return None if None in readers else Status.STOPPED
+        return None if any(audience.open for audience in audiences) else Status.STOPPED
 
     def _broken(self, name: str, ending: Ending) -> list[Channel]:
         """The channels whose readers have gone; all of them when SIGPIPE killed it and there is no proof of any."""
@@ -289,12 +336,9 @@ class Judge:
         # Who has closed its stdin reads nothing that was cut: it goes on to its end.
         if not self.verdicts.get(name, ALL_WELL).well and (name, 0) not in self.closed:
             return True
-        ends = [
-            None if each.node == OUTSIDE else self._reader_ended_well(channel, each.node)
-            for channel in self._outputs(name)
-            for each in channel.consumers
-        ]
-        return False in ends and None not in ends
+        audiences = [self._audiences[channel.name] for channel in self._outputs(name)]
+        still_read = any(audience.open or audience.outside for audience in audiences)
+        return any(audience.failed for audience in audiences) and not still_read
 
     def _input(self, name: str) -> Optional[Channel]:
         return self.plan.channels.get(self.plan.inputs.get(name, ""))
@@ -308,22 +352,7 @@ class Judge:
 
     def _faults(self) -> dict[str, str]:
         """What no status shows: fan-out workers that died or broke a promise, producers whose stream was held open."""
-        faults = {feed_name(channel): reason for channel, reason in self.feed_failures.items()}
-        for (name, node), end in self.sinks.items():
-            channel = self.plan.channels[name]
-            if end is SinkEnd.HELD:
-                faults.setdefault(channel.producer, HELD_OPEN)
-            elif end in SINK_REASONS:
-                reader = repr(node) if node else "the caller"
-                faults.setdefault(channel.fanout or name, f"towards {reader}: {SINK_REASONS[end]}")
-        for name, ending in self.endings.items():
-            if ending.held and name in self.plan.inputs:
-                faults.setdefault(self.plan.producer_of(name), HELD_OPEN)
-        for channel in self.plan.channels.values():
-            ended = self.endings.get(channel.fanout or "")
-            if channel.fanout and ended is not None and ended.how not in (How.RETURNED, How.STOPPED):
-                faults.setdefault(channel.fanout, describe(ended))
-        return faults
+        return faults_among(self.plan, self.endings, self.sinks, self.feed_failures)
 
     def _culprit(self, name: str) -> tuple[str, str]:
         if self.statuses[name] is Status.CONSEQUENCE:
@@ -346,11 +375,11 @@ class Judge:
         """Causes before consequences, then the earliest as the supervisor saw it."""
         status, ending = self.statuses.get(name), self.endings.get(name)
         if status is None or status in WELL or ending is None:
-            return (_SEVERITY.get(status, 0), *self._fault_noticed(name))
+            return (SEVERITY.get(status, 0), *self._fault_noticed(name))
         # What failed by itself after its input was cut may have failed because of that.
         left = ending.left_early or self._is_seen_to_leave(name)
         healthy = left or self.verdicts.get(name, ALL_WELL).well
-        return (_SEVERITY[status] if healthy or status is not Status.FAILED else 1, ending.order, True)
+        return (SEVERITY[status] if healthy or status is not Status.FAILED else 1, ending.order, True)
 
     def _fault_noticed(self, name: str) -> tuple[int, bool]:
         """When a fault was seen, as a place among the endings: a sink's end stands before the next of them."""
@@ -366,11 +395,3 @@ class Judge:
         ending = self.endings.get(name)
         own = (ending.order if ending is not None else len(self.endings), True)
         return min([(noticed, False) for noticed in sinks], default=own)
-
-
-_SEVERITY: dict[Optional[Status], int] = {
-    Status.FAILED: 0,
-    Status.TAINTED: 2,
-    Status.CONSEQUENCE: 3,
-    Status.CANCELLED: 4,
-}

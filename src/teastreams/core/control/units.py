@@ -11,7 +11,9 @@ these values; `flow` unfolds them. Nothing here fails on a wrong graph whose nam
 from __future__ import annotations
 
 from dataclasses import field, replace
-from typing import Collection, Iterable, Iterator, Mapping, Optional
+from functools import cached_property
+from heapq import heappop, heappush
+from typing import Callable, Collection, Iterable, Iterator, Mapping, Optional
 
 from teastreams.core.graph import END, START, Condition, Edge, Graph
 from teastreams.values import dataclass
@@ -67,38 +69,50 @@ def upstream_of(graph: Graph) -> dict[str, str]:
 def sections_of(graph: Graph) -> tuple[tuple[str, ...], ...]:
     """The stream sections: members in topological order of the channels, ties in declaration order."""
     upstream = upstream_of(graph)
-    names = [node.name for node in graph.nodes]
+    place = _places(graph)
     joined = [set(channel.nodes) for channel in channels_of(graph)]
     alone = [{node.name} for node in graph.nodes if node.streaming]
-    return tuple(
-        in_stream_order([name for name in names if name in section], upstream)
-        for section in _in_order(_merged([*joined, *alone]), names)
-    )
+    merged = _merged([*joined, *alone])
+    sections = sorted((sorted(section, key=place) for section in merged), key=lambda names: place(names[0]))
+    return tuple(in_stream_order(section, upstream) for section in sections)
+
+
+def _places(graph: Graph) -> Callable[[str], int]:
+    """Where a node stands in the declaration."""
+    return {node.name: place for place, node in reversed([*enumerate(graph.nodes)])}.__getitem__
 
 
 def in_stream_order(names: Iterable[str], upstream: Mapping[str, str]) -> tuple[str, ...]:
     """`names`, given in declaration order, sorted so that every producer stands before its consumers."""
-    waiting = dict.fromkeys(names)
+    waiting = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    below: dict[str, list[str]] = {}
+    for name in waiting:
+        below.setdefault(upstream.get(name, ""), []).append(name)
+    ready = [(place, name) for name, place in waiting.items() if upstream.get(name) not in waiting]
     order: list[str] = []
     while waiting:
-        ready = next((name for name in waiting if upstream.get(name) not in waiting), next(iter(waiting)))
-        del waiting[ready]
-        order.append(ready)
+        _place, name = heappop(ready) if ready else (0, next(iter(waiting)))  # else: in a circle
+        if waiting.pop(name, None) is not None:
+            order.append(name)
+            for each in below.get(name, ()):
+                heappush(ready, (waiting.get(each, 0), each))
     return tuple(order)
 
 
 def _merged(sets: Iterable[set[str]]) -> list[set[str]]:
     """Sets that share an element become one."""
-    result: list[set[str]] = []
+    home: dict[str, set[str]] = {}
+    result: dict[int, set[str]] = {}
     for new in sets:
-        touching = [known for known in result if known & new]
-        result = [known for known in result if not known & new]
-        result.append(new.union(*touching))
-    return result
-
-
-def _in_order(sets: Iterable[set[str]], names: list[str]) -> list[set[str]]:
-    return sorted(sets, key=lambda members: min(names.index(name) for name in members))
+        touching = {id(home[name]): home[name] for name in new if name in home}
+        largest = max(touching.values(), key=len, default=set())  # the others are copied into it
+        for joining in (new, *(known for known in touching.values() if known is not largest)):
+            largest |= joining
+            home.update(dict.fromkeys(joining, largest))
+        for known in touching:
+            del result[known]
+        result[id(largest)] = largest
+    return list(result.values())
 
 
 @dataclass(frozen=True)
@@ -190,6 +204,16 @@ class Control:
         """For the head of every unit: the heads of those that come next."""
         return {name: {self.head[node] for _, node in unit.hops} for name, unit in self.units.items()}
 
+    @cached_property
+    def arrivals(self) -> Mapping[str, list[tuple[str, str]]]:
+        """For the head of a unit: every (from, to) by which control comes into it from another one."""
+        arrivals: dict[str, list[tuple[str, str]]] = {}
+        for name, unit in self.units.items():
+            for hop in unit.hops:
+                if self.head[hop[1]] != name:
+                    arrivals.setdefault(self.head[hop[1]], []).append(hop)
+        return arrivals
+
     def onward(self, unit: Unit) -> tuple[Way, ...]:
         """How control goes on when the unit has ended: to its fan-in, else by one of its ways out."""
         if unit.edge is not None and unit.edge.fan_in is not None:
@@ -267,6 +291,7 @@ def stream_targets(edge: Edge, streaming: Collection[str]) -> tuple[str, ...]:
 
 def _units(graph: Graph, upstream: Mapping[str, str]) -> list[Unit]:
     names = [node.name for node in graph.nodes]
+    place = _places(graph)
     sections = [set(section) for section in sections_of(graph)]
     streaming = set().union(*sections)
     # A parallel edge starts all its stream targets in one step. Its source joins them only through
@@ -274,9 +299,7 @@ def _units(graph: Graph, upstream: Mapping[str, str]) -> list[Unit]:
     grouped = _merged([*sections, *(set(stream_targets(edge, streaming)) for edge in graph.edges)])
     plain = [Unit((name,)) for name in (START, *names, END) if name not in streaming]
     return plain + [
-        Unit(in_stream_order([name for name in names if name in group], upstream), streaming=True)
-        for group in grouped
-        if group
+        Unit(in_stream_order(sorted(group, key=place), upstream), streaming=True) for group in grouped if group
     ]
 
 

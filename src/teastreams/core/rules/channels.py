@@ -81,15 +81,11 @@ def self_loops(graph: Graph) -> Iterator[Found]:
 
 
 def cycles(graph: Graph) -> Iterator[Found]:
-    upstream = upstream_of(graph)
-    done: set[str] = set()
-    for node in graph.nodes:
-        circle = _circle(node.name, upstream)
-        if len(circle) > 2 and done.isdisjoint(circle):
-            done.update(circle)
-            message = f"the channels form a cycle: {path(circle)}"
-            fix = f"delete the `stdin` of {quoted(node.name)}, or let it read another channel"
-            yield found(node, message, fix, "streams.stdin")
+    for first, *others in _circles([node.name for node in graph.nodes], upstream_of(graph)):
+        if others:
+            message = f"the channels form a cycle: {path([first, *reversed(others), first])}"
+            fix = f"delete the `stdin` of {quoted(first)}, or let it read another channel"
+            yield found(graph.node(first), message, fix, "streams.stdin")
 
 
 def too_many_consumers(graph: Graph) -> Iterator[Found]:
@@ -102,8 +98,12 @@ def too_many_consumers(graph: Graph) -> Iterator[Found]:
 
 
 def not_broadcast(graph: Graph) -> Iterator[Found]:
+    carriers: dict[str, list[Edge]] = {}
+    for edge, carried in _carried(graph):
+        for channel in carried:
+            carriers.setdefault(channel.name, []).append(edge)
     for channel in channels_of(graph):
-        edges = [edge for edge in graph.edges if _carries(edge, channel)]
+        edges = carriers.get(channel.name, [])
         if len(channel.consumers) < 2 or not channel.producers or any(_broadcasts(edge) for edge in edges):
             continue
         touching = [edge for edge in edges if not set(edge.targets).isdisjoint(channel.consumers)]
@@ -111,9 +111,7 @@ def not_broadcast(graph: Graph) -> Iterator[Found]:
 
 
 def needless_broadcast(graph: Graph) -> Iterator[Found]:
-    channels = channels_of(graph)
-    for edge in graph.edges:
-        carried = [channel for channel in channels if _carries(edge, channel)]
+    for edge, carried in _carried(graph):
         if not _broadcasts(edge) or any(len(channel.consumers) > 1 for channel in carried):
             continue
         if carried:
@@ -135,10 +133,24 @@ def _direct(graph: Graph, channel: ChannelEnds, edge: Optional[Edge]) -> Found:
     return found(edge, message, fix, "stream_mode", "to")
 
 
-def _carries(edge: Edge, channel: ChannelEnds) -> bool:
-    """May this edge say how the channel is delivered? It leads from the producer, or starts everybody at once."""
-    everybody = edge.parallel and set(edge.targets).issuperset(channel.nodes)
-    return everybody or edge.source in [name for name, _ in channel.producers]
+def _carried(graph: Graph) -> Iterator[tuple[Edge, list[ChannelEnds]]]:
+    """Every edge with the channels of which it may say how they are delivered.
+
+    It leads from the producer, or starts everybody at once.
+    """
+    channels = channels_of(graph)
+    touching: dict[str, list[int]] = {}
+    for place, channel in enumerate(channels):
+        for name in channel.nodes:
+            touching.setdefault(name, []).append(place)
+    for edge in graph.edges:
+        targets = set(edge.targets if edge.parallel else ())
+        near = {place for name in (edge.source, *targets) for place in touching.get(name, ())}
+        yield edge, [channels[place] for place in sorted(near) if _carries(edge.source, targets, channels[place])]
+
+
+def _carries(source: str, targets: set[str], channel: ChannelEnds) -> bool:
+    return targets.issuperset(channel.nodes) or source in [name for name, _ in channel.producers]
 
 
 def _broadcasts(edge: Edge) -> bool:
@@ -152,14 +164,26 @@ def _streams(node: Node) -> list[tuple[str, str]]:
     return [(stream, channel) for stream, channel in pairs if channel is not None]
 
 
-def _circle(name: str, upstream: dict[str, str]) -> list[str]:
-    """The way from a node down the channels to itself, or nothing."""
-    seen = [name]
-    above = upstream.get(name)
-    while above is not None and above not in seen:
-        seen.append(above)
-        above = upstream.get(above)
-    return [name, *reversed(seen)] if above == name else []
+def _circles(names: list[str], upstream: dict[str, str]) -> list[list[str]]:
+    """The circles that the ways up the channels run into, each from its first name on, in the order of those."""
+    places = {name: place for place, name in reversed([*enumerate(names)])}
+    seen: set[str] = set()
+    circles = []
+    for name in names:
+        way: dict[str, None] = {}
+        above: Optional[str] = name
+        while above is not None and above not in seen and above not in way:
+            way[above] = None
+            above = upstream.get(above)
+        seen.update(way)
+        if above in way:
+            circles.append(_from_first([*way][[*way].index(above) :], places))
+    return sorted(circles, key=lambda circle: places[circle[0]])
+
+
+def _from_first(circle: list[str], places: dict[str, int]) -> list[str]:
+    start = circle.index(min(circle, key=places.__getitem__))
+    return circle[start:] + circle[:start]
 
 
 def _produce(channel: str) -> str:

@@ -89,9 +89,10 @@ def endless(control: Control) -> Iterator[Found]:
 
 
 def entered_in_the_middle(control: Control) -> Iterator[Found]:
-    reach = _reach(control)
+    entered = {name for name, unit in control.units.items() if unit.streaming and len(_entries(control, unit)) > 1}
+    reach = _reach(control) if entered else {}
     for name, unit in control.units.items():
-        if unit.streaming and name in reach[name] and len(_entries(control, unit)) > 1:
+        if name in entered and name in reach[name]:
             yield _re_entered(control, unit, _shortest_circle(control, unit))
 
 
@@ -191,8 +192,7 @@ def _back(control: Control, unit: Unit) -> list[Way]:
 def _entries(control: Control, unit: Unit) -> set[str]:
     """The members at which control comes in from outside; those of one parallel edge count as one."""
     attached = {(edge.source, target) for edge in unit.edges for target in edge.targets}
-    hops = (hop for other in control.units.values() if other is not unit for hop in other.hops)
-    return {"" if hop in attached else hop[1] for hop in hops if hop[1] in unit.members}
+    return {"" if hop in attached else hop[1] for hop in control.arrivals.get(unit.members[0], ())}
 
 
 def _ending(control: Control) -> set[str]:

@@ -38,6 +38,7 @@ class Accounts:
         self._indexes = {worker.name: index for index, worker in enumerate(order.plan.workers)}
         self._started = calls.table.monotonic()
         self._updates: dict[str, Update] = {}
+        self._above: dict[str, tuple[Parcel, ...]] = {}
         self._fault: Optional[NodeError] = None
         self._moved: dict[tuple[str, int], Moved] = {}
         self._records: dict[tuple[str, int], int] = {}
@@ -106,14 +107,33 @@ class Accounts:
             branches={n: load_figures(child.figures) for n, child in children.items() if child.figures},
         )
 
+    def updates_above(self, name: str, children: Mapping[str, Child]) -> tuple[Parcel, ...]:
+        """What the nodes above it returned that have ended well, in topological order.
+
+        Kept for those below once everybody above has a status: a walk up a chain for each of its members is quadratic.
+        """
+        plan, way = self._order.plan, []
+        while name in plan.inputs and name not in self._above:
+            way.append(name)
+            name = plan.producer_of(name)
+        given, final = self._above.get(name, ()), True
+        for name in reversed(way):
+            producer = plan.producer_of(name)
+            update = children[producer].update if self._ended_well(producer) else None
+            given = given if update is None else (*given, update)
+            final = final and (producer == OUTSIDE or producer in self._judge.statuses)
+            if final:
+                self._above[name] = given
+        return given
+
     def close(self) -> None:
         """Give the gauges' page back; figures have been copied."""
         self._gauges.close()
 
     def _load(self, child: Child, parcel: Parcel) -> None:
         self._updates[child.name] = load_update(parcel)
-        if not self._order.plan.outputs.get(child.name):
-            child.update = None  # nobody downstream is to be told: a large one is not kept twice
+        if not self._updates[child.name] or not self._order.plan.outputs.get(child.name):
+            child.update = None  # nothing to tell, or nobody downstream to tell it: a large one is not kept twice
 
     # -- endings --------------------------------------------------------------------------------------------
 

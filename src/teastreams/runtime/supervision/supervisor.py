@@ -28,7 +28,7 @@ from teastreams.core.events import (
 )
 from teastreams.core.frames import Kind, Payload
 from teastreams.core.lifecycle import Action, Event, State, step
-from teastreams.core.outcome import WELL, Judge
+from teastreams.core.outcome import Judge
 from teastreams.core.plan import Worker
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.reports import SinkReport
@@ -68,6 +68,8 @@ class Supervisor:
         self._events: deque[RunEvent] = deque()
         self._over: set[str] = set()
         self._unready = 0
+        self._unfinished = 0
+        self._attached = False
         self._signal: Optional[int] = None
         self._gone = False
         self._doomed: set[str] = set()
@@ -114,12 +116,14 @@ class Supervisor:
         while self._waiting and self._has_room():
             with signals_blocked():  # a handler that raised here would leave a child that nobody watches
                 self._start_one(self._waiting.popleft())
-        if not self._waiting:
+        if not self._waiting and not self._attached:
+            self._attached = True
             self._attach_caller()
 
     def _start_one(self, worker: Worker) -> None:
         child = self._hire.start(worker, self.children)
         self._unready += 1
+        self._unfinished += 1
         child.watch(partial(self._on_frame, child), partial(self._on_drained, child))
         self._departures.watch(child)
         if worker.fanout_of is None:
@@ -139,15 +143,14 @@ class Supervisor:
 
     def _has_room(self) -> bool:
         limit = self.order.max_at_once
-        if limit is None:  # before counting: a section of 500 would count 125 000 times
-            return True
-        return sum(child.state is not State.FINISHED for child in self.children.values()) < limit
+        return limit is None or self._unfinished < limit
 
-    def _open_gate(self) -> None:
+    def _open_gate(self, came: Child) -> None:
         """GO to everybody, when everybody is ready. A batch has no gate: nobody waits for anybody."""
         if self.order.gated and (self._waiting or self._unready):
             return
-        ready = [child for child in self.children.values() if child.state is State.READY]
+        asked = self.children.values() if self.order.gated else (came,)
+        ready = [child for child in asked if child.state is State.READY]
         for child in ready:
             self._feed(child, Event.GO)
         if self.order.gated and ready and not self._gone:
@@ -159,7 +162,7 @@ class Supervisor:
     def _on_frame(self, child: Child, kind: Kind, payload: Payload) -> None:
         if kind is Kind.READY:
             self._feed(child, Event.SAID_READY)
-            self._open_gate()
+            self._open_gate(child)
         elif kind is Kind.UPDATE:
             child.take_update(payload)
         elif kind is Kind.BUFFER:
@@ -211,6 +214,7 @@ class Supervisor:
         if child.state is State.DRAINING and before is not State.DRAINING and child.drained:
             self._feed(child, Event.DRAINED)
         if child.state is State.FINISHED and before is not State.FINISHED:
+            self._unfinished -= 1
             # Not at once: what others said before this exit is in the same round, and may explain it.
             self.loop.at(("finished", child.name), 0.0, partial(self._on_finished, child))
 
@@ -268,10 +272,9 @@ class Supervisor:
     # -- conclusions ----------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        before = set(self.judge.statuses)
         for name in self.judge.settle():
             self._send_verdict(name)
-        for name in self.judge.statuses.keys() - before:
+        for name in self.judge.settled():
             self._announce(name)
         for name in self.judge.doomed():
             self._doom(name)
@@ -286,9 +289,7 @@ class Supervisor:
     def _send_verdict(self, name: str) -> None:
         if name not in self.order.plan.inputs or name not in self.children:
             return
-        above = self.order.plan.upstream[name]
-        updates = [self.children[each].update for each in above if self.judge.statuses.get(each) in WELL]
-        message = (self.judge.verdicts[name], tuple(update for update in updates if update is not None))
+        message = (self.judge.verdicts[name], self._accounts.updates_above(name, self.children))
         self.children[name].send(Kind.VERDICT, pickle.dumps(message, protocol=5))
 
     def _announce(self, name: str) -> None:

@@ -23,11 +23,19 @@ class Status(Protocol):
     """What is asked of an `os.stat_result`."""
 
     @property
-    def st_mode(self) -> int: ...
+    def st_mode(self) -> int:
+        """Kind and rights."""
+        ...
+
     @property
-    def st_uid(self) -> int: ...
+    def st_uid(self) -> int:
+        """Whose it is."""
+        ...
+
     @property
-    def st_nlink(self) -> int: ...
+    def st_nlink(self) -> int:
+        """How many names it has."""
+        ...
 
 
 def planted(found: Status, folder: Status, user_id: int) -> bool:

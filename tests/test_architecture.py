@@ -39,6 +39,8 @@ CORE_MAY_IMPORT = {
     "ast",
     "jinja2",  # computes and nothing else; an extra, imported when an expression needs it
     "builtins",
+    "errno",  # the numbers of errors, and
+    "stat",  # the names of the bits of a mode: neither asks anybody
     "difflib",
     "warnings",  # to read code without the warnings of Python's compiler
     "types",

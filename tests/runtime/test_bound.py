@@ -146,10 +146,10 @@ class TestSettling:
         """Not every file system knows O_TMPFILE."""
         real = table.open
 
-        def without(name: str, flags: int, *more: Any) -> int:
+        def without(name: str, flags: int, *more: Any, **place: Any) -> int:
             if flags & getattr(os, "O_TMPFILE", 0) == getattr(os, "O_TMPFILE", -1):
                 raise OSError(errno.EOPNOTSUPP, "not supported")
-            return real(name, flags, *more)
+            return real(name, flags, *more, **place)
 
         table.open = without
         outside = ends(stdout=to(tmp_path / "out"))

@@ -174,4 +174,4 @@ def test_only_our_variables_are_listed(system: System, monkeypatch: pytest.Monke
         monkeypatch.delenv(name)
     monkeypatch.setenv("TEASTREAMS_PORTABLE", "0")
     monkeypatch.setenv("TEASTREAMS_A", "x")
-    assert list(probing.probed().variables.items()) == [("TEASTREAMS_A", "x"), ("TEASTREAMS_PORTABLE", "0")]
+    assert list(probing.probed().variables.items()) == [("TEASTREAMS_A", "***"), ("TEASTREAMS_PORTABLE", "0")]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Callable
 
 import pytest
+
+import teastreams as ts
 
 HOSTILE = {
     "object construction": "nodes: !!python/object/apply:os.system ['touch proof']\n",
@@ -110,3 +115,81 @@ edges:
         )
         assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["actions.py", "w.yaml"]
+
+
+# --- paths in a document ---------------------------------------------------------------------------------------------
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def gigantic(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # a hole: it takes no room
+
+
+def circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def itself_by_another_name(path: Path) -> None:
+    path.symlink_to("w.yaml")
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def ladder(path: Path) -> None:
+    """Each file names the next one, deeper than anybody means."""
+    for number in range(40):
+        path.with_name(f"l{number}.yaml").write_text(f"nodes: [{{name: a, subgraph: l{number + 1}.yaml}}]\n")
+    path.symlink_to("l0.yaml")
+
+
+NAMED = {
+    "subgraph": [
+        (fifo, "it is no regular file"),
+        (endless, "it is no regular file"),
+        (gigantic, "longer than 1048576 bytes"),
+        (circle, "it is no regular file"),
+        (itself_by_another_name, "holds itself"),
+        (folder, "it is no regular file"),
+        (ladder, "lies deeper than 16 files"),
+    ],
+    "imports": [
+        (fifo, "there is no Python file"),
+        (endless, "there is no Python file"),
+        (gigantic, "at most 16777216 are read"),
+        (circle, "there is no Python file"),
+        (folder, "there is no Python file"),
+    ],
+}
+DOCUMENTS = {
+    "subgraph": "nodes: [{name: a, subgraph: PATH}]\n",
+    "imports": 'imports: [{path: PATH, namespace: my}]\nnodes: [{name: a, run: \'open("proof", "w")\'}]\n',
+}
+
+
+@pytest.mark.parametrize(("key", "make", "reason"), [(key, *case) for key, cases in NAMED.items() for case in cases])
+def test_a_file_that_a_document_names_is_read_only_if_it_is_one_and_as_far_as_it_may_be(
+    key: str, make: Callable[[Path], None], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and with an end; a long way round by `..` leads to the same error. No node has run."""
+    name = "named.yaml" if key == "subgraph" else "named.py"
+    make(tmp_path / name)
+    (tmp_path / "w.yaml").write_text(DOCUMENTS[key].replace("PATH", f"../{tmp_path.name}/./{name}"))
+    monkeypatch.chdir(tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(ts.WorkflowError) as caught:
+        ts.YAMLEngine().load_from_file("w.yaml").compile().run()
+
+    assert reason in str(caught.value)
+    assert re.search(r"; [a-z]", str(caught.value))  # what to do about it
+    assert time.monotonic() - begun < 5
+    assert not (tmp_path / "proof").exists()

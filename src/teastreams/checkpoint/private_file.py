@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import stat
 
+from teastreams.core.trust import without_links
+
 CHECKPOINTS = "checkpoint file"
 COMPANIONS = ("-wal", "-shm", "-journal")
 
@@ -22,6 +24,7 @@ class MissingFile(UntrustedFile):
 
 def make_private(path: str, kind: str = CHECKPOINTS) -> None:
     """Make the file if it is not there: SQLite alone would make it with the rights that the umask leaves."""
+    _refuse_planted_folder(path, kind)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except FileExistsError:
@@ -36,6 +39,7 @@ def check_private(path: str, kind: str = CHECKPOINTS) -> None:
     By lstat, not by a descriptor: closing any descriptor of a database drops the locks that SQLite holds on it for
     other connections of this process.
     """
+    _refuse_planted_folder(path, kind)
     for one in (path, *(path + companion for companion in COMPANIONS)):
         try:
             found, folder = os.lstat(one), os.stat(os.path.dirname(one))
@@ -48,6 +52,14 @@ def check_private(path: str, kind: str = CHECKPOINTS) -> None:
         reason = distrust(found, folder, os.geteuid())
         if reason:
             raise UntrustedFile(f"the {kind} {one} is not safe to use: {reason}; name another file")
+
+
+def _refuse_planted_folder(path: str, kind: str) -> None:
+    """What lies behind a link that another user has put into a folder like /tmp may be a folder of his own."""
+    try:
+        without_links(os.path.dirname(path), os.lstat, os.readlink, os.geteuid())
+    except OSError as error:
+        raise UntrustedFile(f"the {kind} {path} is not safe to use: {error.strerror}; name another file") from error
 
 
 def distrust(found: os.stat_result, folder: os.stat_result, user_id: int) -> str:

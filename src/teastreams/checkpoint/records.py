@@ -22,6 +22,7 @@ OLD_FORMAT = 1
 MOMENTS = ("before", "after")
 STATUSES = ("running", "paused", "finished", "failed")
 MAX_STATE_BYTES = 256 * 1024 * 1024
+MAX_NAME_CHARACTERS = 1024 * 1024
 
 COLUMNS = {
     "format": int,
@@ -56,6 +57,9 @@ def rows_of(record: Checkpoint, codecs: Iterable[Codec] = ()) -> tuple[Row, dict
     if size_bytes > MAX_STATE_BYTES:
         raise CheckpointError(f"the state has {size_bytes} bytes as JSON, at most {MAX_STATE_BYTES}; use files")
     created = datetime.now(timezone.utc).isoformat()
+    longest = max(map(len, (record.run_id, record.node, record.workflow_hash, record.parent)))
+    if longest > MAX_NAME_CHARACTERS:
+        raise CheckpointError(f"a name has {longest} characters, at most {MAX_NAME_CHARACTERS}; give a shorter one")
     place = (record.run_id, record.step, record.node, record.when, record.workflow_hash)
     row = (FORMAT, os.urandom(6).hex(), *place, created, record.status, record.parent, size_bytes, state)
     return (*row, _digest(row)), parts

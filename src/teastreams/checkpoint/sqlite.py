@@ -18,6 +18,7 @@ from teastreams.checkpoint.protocol import Checkpoint, CheckpointError
 from teastreams.checkpoint.records import (
     COLUMNS,
     FORMAT,
+    MAX_NAME_CHARACTERS,
     MAX_STATE_BYTES,
     NEW_COLUMNS,
     OLD_FORMAT,
@@ -53,12 +54,15 @@ _KNOWN = {(): None, (_OLD_SCHEMA,): OLD_FORMAT, (_SCHEMA, _PARTS): FORMAT}
 _INSERT = f"INSERT INTO checkpoints ({_NAMES}) VALUES ({', '.join('?' for _ in COLUMNS)})"  # noqa: S608  constants only
 _KEEP_PART = "INSERT OR IGNORE INTO parts (sha256, text) VALUES (?, ?)"
 _FIND_PART = f"SELECT text FROM parts WHERE sha256 = ? AND length(text) <= {MAX_STATE_BYTES}"  # noqa: S608
-# A state beyond the limit is not loaded to be measured; the NULL that comes instead counts as damage.
-_LIMITED = _NAMES.replace(" state", f" CASE WHEN length(state) <= {MAX_STATE_BYTES} THEN state END")
-_SELECT = f"SELECT {_LIMITED} FROM checkpoints"  # noqa: S608  constants only
-_SELECT_OLD = _SELECT
-for _name, _value in NEW_COLUMNS.items():
-    _SELECT_OLD = _SELECT_OLD.replace(f" {_name},", f" {_value!r},")
+# A value beyond its limit is not loaded to be measured; the NULL that comes instead counts as damage. All of them: in a
+# column of numbers, too, SQLite keeps whatever was put there.
+_LIMITED = {
+    name: f"CASE WHEN length({name}) <= {MAX_STATE_BYTES if name == 'state' else MAX_NAME_CHARACTERS} THEN {name} END"
+    for name in COLUMNS
+}
+_SELECT = f"SELECT {', '.join(_LIMITED.values())} FROM checkpoints"  # noqa: S608  constants only
+_OLD = {**_LIMITED, **{name: repr(value) for name, value in NEW_COLUMNS.items()}}
+_SELECT_OLD = f"SELECT {', '.join(_OLD.values())} FROM checkpoints"  # noqa: S608  constants only
 _OBJECTS = "SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'"
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any, Sequence
+from typing import Any, NoReturn, Sequence
 
+from teastreams.cli.visible import visible
 from teastreams.core.drawing import FORMATS
 
 DESCRIPTION = "Run workflows whose nodes are real processes joined by real pipes."
@@ -47,9 +48,17 @@ class UsageError(Exception):
     """An argument that cannot be used; the text says which and why."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats an argument only as far as it cannot act on a terminal: a pattern of the shell may have found it."""
+
+    def error(self, message: str) -> NoReturn:
+        """The usage and `message` on stderr, then exit code 2."""
+        super().error(visible(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole syntax."""
-    top = argparse.ArgumentParser(prog="teastreams", description=DESCRIPTION, epilog=EPILOG)
+    top = _Parser(prog="teastreams", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
     # Without `prog` it is composed of the usage line, for which shutil measures the terminal: 4 ms.
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", prog=top.prog)

@@ -7,6 +7,7 @@ library prints cannot mix with the result.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from typing import IO, Any, Callable, Iterator, Mapping, Optional
 
 from teastreams.cli.visible import visible
 from teastreams.core.events import Progress
+from teastreams.core.trust import unsafe_to_write, without_links
 from teastreams.errors import WorkflowFailed
 
 ESCAPED = "backslashreplace"
@@ -117,9 +119,16 @@ def _text(value: Any) -> str:
 
 def refused_path(path: Optional[str]) -> str:
     """Why nothing could be put at `path` at the end of a run, asked before it; "" when nothing speaks against it."""
-    if path is None or _is_special(path):
+    if path is None:
         return ""
-    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        real = _real(path)
+        folder = os.path.dirname(os.path.abspath(real))
+        planted = _distrust(os.stat(real), folder) if os.path.exists(real) else ""
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    if planted or _is_special(path):
+        return planted
     reasons = {
         "it is a folder": os.path.isdir(path),
         f"there is no folder {folder}": not os.path.isdir(folder),
@@ -138,10 +147,10 @@ def write_result(text: str, path: Optional[str], stdout: IO[str]) -> None:
             stdout.write(shown(text, stdout) + "\n")
             stdout.flush()
         elif _is_special(path):
-            with open(path, "w", encoding="utf-8", errors=ESCAPED) as file:
+            with open(path, "w", encoding="utf-8", errors=ESCAPED, opener=_trusted) as file:
                 file.write(text + "\n")
         else:
-            _replace(os.path.realpath(path), (text + "\n").encode("utf-8", ESCAPED))
+            _replace(_real(path), (text + "\n").encode("utf-8", ESCAPED))
     except BrokenPipeError:
         return
     except OSError as error:
@@ -156,6 +165,37 @@ def shown(text: str, file: IO[str]) -> str:
 def _is_special(path: str) -> bool:
     """A device or a FIFO is written to; to put a file in its place would be a disaster (/dev/null, as root)."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _real(path: str) -> str:
+    """Where the path leads; PermissionError by a link that another user may have planted.
+
+    What is open has links in /proc that lead to no path (`/dev/stdout` does, for a pipe): then it is the path itself.
+    """
+    real = without_links(path, os.lstat, os.readlink, os.geteuid(), os.getcwd())
+    return path if os.path.exists(path) and not os.path.lexists(real) else real
+
+
+def _distrust(found: os.stat_result, folder: str) -> str:
+    return unsafe_to_write(found, os.stat(folder), os.geteuid())
+
+
+def _trusted(path: str, flags: int) -> int:
+    """An opener for `open`: through no link of others, and what is not ours is not cut."""
+    real = _real(path)
+    no_link = 0 if real is path else os.O_NOFOLLOW
+    fd = os.open(real, flags & ~os.O_TRUNC | no_link, 0o666)
+    try:
+        found = os.fstat(fd)
+        reason = _distrust(found, os.path.dirname(os.path.abspath(real)))
+        if reason:
+            raise PermissionError(errno.EACCES, reason)
+        if flags & os.O_TRUNC and stat.S_ISREG(found.st_mode):
+            os.ftruncate(fd, 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _replace(target: str, data: bytes) -> None:
@@ -267,7 +307,7 @@ def failure_of(error: BaseException) -> RunFailed:
 
 def _opened(path: str) -> IO[str]:
     try:
-        return open(path, "w", encoding="utf-8", errors=ESCAPED)
+        return open(path, "w", encoding="utf-8", errors=ESCAPED, opener=_trusted)
     except OSError as error:
         raise CannotWrite(f"the events cannot be written to {path}: {error.strerror}") from error
 

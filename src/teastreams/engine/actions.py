@@ -20,6 +20,8 @@ from teastreams.core.language.actions import Import, Uses
 from teastreams.errors import Problem, WorkflowError
 from teastreams.services import limits, memory, secrets
 
+MAX_MODULE_BYTES = 16 * 1024 * 1024
+
 Actions = Mapping[str, Callable[..., Any]]
 
 BUILT_IN: Actions = {**limits.ACTIONS, **memory.ACTIONS, **secrets.ACTIONS}
@@ -83,6 +85,9 @@ def _file(path: str, document: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(place))[0], place)
     if spec is None or spec.loader is None or not os.path.isfile(place):
         raise FileNotFoundError(f"there is no Python file {place}")
+    size = os.path.getsize(place)
+    if size > MAX_MODULE_BYTES:  # Python reads all of it before it looks at the first line
+        raise ImportError(f"{place} has {size} bytes, and at most {MAX_MODULE_BYTES} are read; name a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

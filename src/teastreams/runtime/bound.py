@@ -6,6 +6,10 @@ ended well, and until then it has no name where the system allows that (Linux's 
 supervisor leaves nothing. What is appended by a failed section is cut off again. Devices are written in place, and
 `/dev/fd/N` is the open descriptor itself. FIFOs are refused: opening one waits for its other side, and nothing here may
 wait. So is reading a terminal: the kernel stops whoever reads it from another process group than the one in front.
+
+A path is looked up once: links are followed by the rules of `core/trust.py`, its folder is held open, and all that
+follows happens in that folder, by the name alone and through no link. What was looked at is looked at again when it is
+open, since somebody may have exchanged it in between.
 """
 
 from __future__ import annotations
@@ -15,10 +19,12 @@ import os
 import re
 import stat
 from contextlib import suppress
+from functools import partial
 from typing import Callable, Mapping, Optional
 
 from teastreams.core.graph import STREAMS, Binding
 from teastreams.core.plan import OUTSIDE, Channel, SectionPlan
+from teastreams.core.trust import planted, unsafe_to_write, without_links
 from teastreams.errors import NodeError
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, adopt, copy_of, duplicate, ledger, room_for
@@ -26,6 +32,7 @@ from teastreams.values import dataclass
 
 OWN_STREAMS: Mapping[str, int] = {"stdin": 0, "stdout": 1, "stderr": 2}
 NEW_FILE_MODE = 0o666
+PRIVATE_MODE = 0o600
 BY_NUMBER = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})", re.ASCII)
 BY_NAME = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
 NAME_SHARE = 40
@@ -33,10 +40,20 @@ NAME_SHARE = 40
 
 
 @dataclass(frozen=True)
+class Place:
+    """A name in a folder that is held open. `path` says the same without links, to compare and to tell."""
+
+    folder: Fd
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
 class Output:
     """An output file at work: what to do with it when the section has ended well, and when it has not."""
 
     fd: Fd
+    folder: Fd
     node: str
     channel: str
     keep: Callable[[], None]
@@ -84,11 +101,11 @@ class BoundEnds:
             while well and outputs:
                 path = next(iter(outputs))
                 output = outputs.pop(path)
-                with output.fd:
+                with output.fd, output.folder:
                     _kept(path, output)
         finally:
             for output in outputs.values():
-                with output.fd, suppress(OSError):
+                with output.fd, output.folder, suppress(OSError):
                     output.undo()
             for fd in self._given.values():
                 fd.close()
@@ -114,16 +131,18 @@ class BoundEnds:
         lent = _by_number(binding.file or "")
         if lent is not None:
             return lent
-        old = _status(binding.file or "")
-        if old is not None and not stat.S_ISREG(old.st_mode):
-            return _device(binding.file or "", old)
-        path = os.path.realpath(binding.file or "")
-        if path in self._outputs:
-            raise OSError(errno.EBUSY, "another node of this section writes it")
-        if (binding.append or binding.keep_partial) and path in self._inputs():
-            raise OSError(errno.EBUSY, "this section reads it, and it would be written in place")
-        self._outputs[path] = _opened(path, channel, binding, old)
-        return copy_of(self._outputs[path].fd)
+        place = _place(binding.file or "")
+        with place.folder:
+            old = _status(place)
+            if old is not None and not stat.S_ISREG(old.st_mode):
+                _refuse_fifo(old)
+                return _entered(place, os.O_WRONLY)
+            if place.path in self._outputs:
+                raise OSError(errno.EBUSY, "another node of this section writes it")
+            if (binding.append or binding.keep_partial) and place.path in self._inputs():
+                raise OSError(errno.EBUSY, "this section reads it, and it would be written in place")
+            self._outputs[place.path] = _opened(place, channel, binding, old)
+        return copy_of(self._outputs[place.path].fd)
 
     def _inputs(self) -> set[str]:
         return {
@@ -133,37 +152,74 @@ class BoundEnds:
         }
 
 
-def _opened(path: str, channel: Channel, binding: Binding, old: Optional[os.stat_result]) -> Output:
+def _opened(place: Place, channel: Channel, binding: Binding, old: Optional[os.stat_result]) -> Output:
     """A regular file to write, by the wishes of its binding."""
-    if binding.append:
-        fd = _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        size = calls.table.fstat(fd.number).st_size
-        undo = _nothing if binding.keep_partial else lambda: _cut(fd, size)
-        return Output(fd, channel.producer, channel.name, _nothing, undo, size)
-    if binding.keep_partial:
-        fd = _open(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT)
-        return Output(fd, channel.producer, channel.name, _nothing, _nothing)
-    if old is not None and not calls.table.access(path, os.W_OK):
+    if binding.append or binding.keep_partial:
+        return _in_place(place, channel, binding)
+    if old is None:
+        return _beside(place, channel, NEW_FILE_MODE)
+    if planted(old, calls.table.fstat(place.folder.number), calls.table.geteuid()):
+        raise PermissionError(errno.EACCES, f"it belongs to user {old.st_uid}, in a folder that everybody may write")
+    if not calls.table.access(place.name, os.W_OK, dir_fd=place.folder.number):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    output = _beside(path, channel)
-    if old is not None:
-        with suppress(OSError):
-            calls.table.fchmod(output.fd.number, stat.S_IMODE(old.st_mode))
+    output = _beside(place, channel, PRIVATE_MODE)
+    with suppress(OSError):
+        _take_over(output.fd, old)
     return output
 
 
-def _beside(path: str, channel: Channel) -> Output:
-    """A new file in the folder of `path`: without a name where that is possible, else under a name of its own."""
-    folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name[:NAME_SHARE]}.{calls.table.urandom(6).hex()}.partial")
+def _in_place(place: Place, channel: Channel, binding: Binding) -> Output:
+    fd = _entered(place, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if binding.append else 0))
+    try:
+        found = calls.table.fstat(fd.number)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EBUSY, "it was exchanged while it was opened")
+        reason = unsafe_to_write(found, calls.table.fstat(place.folder.number), calls.table.geteuid())
+        if reason:
+            raise PermissionError(errno.EACCES, reason)
+        if not binding.append:
+            _cut(fd, 0)
+        folder = copy_of(place.folder)
+    except BaseException:
+        fd.close()
+        raise
+    start_bytes = found.st_size if binding.append else 0
+    undo = _nothing if binding.keep_partial else lambda: _cut(fd, start_bytes)
+    return Output(fd, folder, channel.producer, channel.name, _nothing, undo, start_bytes)
+
+
+def _take_over(fd: Fd, old: os.stat_result) -> None:
+    """The mode of the old file for the new one, without the rights to run as its owner or group.
+
+    What the mode gives to a group is meant for the old file's: where that cannot be had, it gets what all others get.
+    """
+    mode = stat.S_IMODE(old.st_mode) & 0o777
+    if calls.table.fstat(fd.number).st_gid != old.st_gid:
+        try:
+            calls.table.fchown(fd.number, -1, old.st_gid)
+        except OSError:
+            mode = mode & ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
+    calls.table.fchmod(fd.number, mode)
+
+
+def _beside(place: Place, channel: Channel, mode: int) -> Output:
+    """A new file in the folder of `place`: without a name where that is possible, else under a name of its own."""
+    name, folder = place.name, copy_of(place.folder)
+    beside = f".{name[:NAME_SHARE]}.{calls.table.urandom(6).hex()}.partial"
     unnamed = getattr(os, "O_TMPFILE", 0)
-    if unnamed and not calls.portable() and calls.table.access("/proc/self/fd", os.X_OK):
-        with suppress(OSError):  # not every file system can
-            fd = _open(folder, os.O_WRONLY | unnamed)
-            return Output(fd, channel.producer, channel.name, lambda: _name(fd, beside, path), _nothing)
-    fd = _open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    keep, undo = (lambda: calls.table.rename(beside, path)), (lambda: calls.table.unlink(beside))
-    return Output(fd, channel.producer, channel.name, keep, undo)
+    try:
+        if unnamed and not calls.portable() and calls.table.access("/proc/self/fd", os.X_OK):
+            with suppress(OSError):  # not every file system can
+                fd = _open(".", os.O_WRONLY | unnamed, folder, mode)
+                keep = partial(_name, fd, folder, beside, name)
+                return Output(fd, folder, channel.producer, channel.name, keep, _nothing)
+        fd = _open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder, mode)
+    except BaseException:
+        folder.close()
+        raise
+    keep = partial(_rename, folder, beside, name)
+    undo = partial(calls.table.unlink, beside, dir_fd=folder.number)
+    return Output(fd, folder, channel.producer, channel.name, keep, undo)
 
 
 def _kept(path: str, output: Output) -> None:
@@ -177,26 +233,28 @@ def _kept(path: str, output: Output) -> None:
         raise NodeError(output.node, "result", text, error_type=type(error).__name__) from error
 
 
-def _name(fd: Fd, beside: str, path: str) -> None:
-    """Give a file without a name the name of `path`. A link replaces nothing, a rename does: so two steps."""
-    folder = _open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+def _name(fd: Fd, folder: Fd, beside: str, name: str) -> None:
+    """Give a file without a name this one. A link replaces nothing, a rename does: so two steps."""
+    calls.table.link(f"/proc/self/fd/{fd.number}", beside, dst_dir_fd=folder.number, follow_symlinks=True)
     try:
-        calls.table.link(f"/proc/self/fd/{fd.number}", beside, dst_dir_fd=folder.number, follow_symlinks=True)
-    finally:
-        folder.close()
-    try:
-        calls.table.rename(beside, path)
+        _rename(folder, beside, name)
     except OSError:
-        calls.table.unlink(beside)
+        calls.table.unlink(beside, dir_fd=folder.number)
         raise
+
+
+def _rename(folder: Fd, old: str, new: str) -> None:
+    calls.table.rename(old, new, src_dir_fd=folder.number, dst_dir_fd=folder.number)
 
 
 def _reader(path: str) -> Fd:
     lent = _by_number(path)
     if lent is not None:
         return lent
-    _refuse_fifo(_status(path))
-    fd = _open(path, os.O_RDONLY)
+    place = _place(path)
+    with place.folder:
+        _refuse_fifo(_status(place))
+        fd = _entered(place, os.O_RDONLY)
     if stat.S_ISDIR(calls.table.fstat(fd.number).st_mode):
         fd.close()
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -226,25 +284,42 @@ def _by_number(path: str) -> Optional[Fd]:
     return duplicate(number, path)
 
 
-def _device(path: str, old: os.stat_result) -> Fd:
-    _refuse_fifo(old)
-    return _open(path, os.O_WRONLY)
-
-
 def _refuse_fifo(old: Optional[os.stat_result]) -> None:
     if old is not None and stat.S_ISFIFO(old.st_mode):
         raise OSError(errno.ENOTSUP, 'it is a FIFO; bind the stream to "-" and redirect it in the shell')
 
 
-def _status(path: str) -> Optional[os.stat_result]:
+def _place(path: str) -> Place:
+    """Where `path` leads, with its folder open: a descriptor for names alone where the system has such."""
+    table = calls.table
+    found = without_links(path, table.lstat, table.readlink, table.geteuid(), os.path.abspath("."))
+    folder, _, name = found.rpartition("/")
+    for_names = 0 if calls.portable() else getattr(os, "O_PATH", 0)
+    return Place(_open(folder or "/", os.O_RDONLY | os.O_DIRECTORY | for_names), name or ".", found)
+
+
+def _status(place: Place) -> Optional[os.stat_result]:
     try:
-        return calls.table.stat(path)
+        return calls.table.stat(place.name, dir_fd=place.folder.number, follow_symlinks=False)
     except FileNotFoundError:
         return None
 
 
-def _open(path: str, flags: int) -> Fd:
-    return adopt(calls.table.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, NEW_FILE_MODE), path)
+def _entered(place: Place, flags: int) -> Fd:
+    """Open what has the name now. Without waiting: a FIFO may have come there since somebody looked."""
+    fd = _open(place.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, place.folder)
+    try:
+        _refuse_fifo(calls.table.fstat(fd.number))
+        calls.table.set_blocking(fd.number, True)
+    except BaseException:
+        fd.close()
+        raise
+    return fd
+
+
+def _open(path: str, flags: int, folder: Optional[Fd] = None, mode: int = NEW_FILE_MODE) -> Fd:
+    flags |= os.O_CLOEXEC | os.O_NOCTTY
+    return adopt(calls.table.open(path, flags, mode, dir_fd=None if folder is None else folder.number), path)
 
 
 def _explained(stream: str, binding: Binding, error: Exception) -> str:

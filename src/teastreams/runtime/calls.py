@@ -223,11 +223,14 @@ class Calls:
     lock_file: Callable[[int, int], None] = _lock_file
     set_blocking: Callable[[int, bool], None] = os.set_blocking
     open: Callable[..., int] = os.open
-    stat: Callable[[str], os.stat_result] = os.stat
-    access: Callable[[str, int], bool] = os.access
+    stat: Callable[..., os.stat_result] = os.stat
+    lstat: Callable[[str], os.stat_result] = os.lstat
+    readlink: Callable[[str], str] = os.readlink
+    access: Callable[..., bool] = os.access
     fchmod: Callable[[int, int], None] = os.fchmod
+    fchown: Callable[[int, int, int], None] = os.fchown
     link: Callable[..., None] = os.link
-    rename: Callable[[str, str], None] = os.replace
+    rename: Callable[..., None] = os.replace
     chdir: Callable[[str], None] = os.chdir
     execvpe: Callable[..., Any] = os.execvpe
     closerange: Callable[[int, int], None] = os.closerange

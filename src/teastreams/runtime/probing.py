@@ -16,6 +16,8 @@ from contextlib import suppress
 from typing import Iterator, Optional
 
 from teastreams.core.machine.facts import Files, Machine, Pipes, Processes, Spill
+from teastreams.core.machine.findings import KNOWN_VARIABLES
+from teastreams.core.redaction import MASK
 from teastreams.runtime import calls, preflight
 from teastreams.runtime.fds import LOWEST, Fd, adopt, make_pipe, resize
 from teastreams.runtime.masking import signals_blocked
@@ -41,8 +43,14 @@ def probed() -> Machine:
         lifeline_refused=_lifeline_refused(),
         splice=hasattr(os, "splice"),
         portable=calls.portable(),
-        variables={name: value for name, value in sorted(os.environ.items()) if name.startswith(PREFIX)},
+        variables=_variables(),
     )
+
+
+def _variables() -> dict[str, str]:
+    """Values of names that we do not know are not shown: a secret may have our prefix, and reports are passed on."""
+    found = {name: value for name, value in sorted(os.environ.items()) if name.startswith(PREFIX)}
+    return {name: value if name in KNOWN_VARIABLES else MASK for name, value in found.items()}
 
 
 def _fork_refused() -> str:

@@ -59,7 +59,8 @@ class Machine:
 
     `fork_refused` and `lifeline_refused` say why a try failed ("": it worked). `exits` is how the end of a child is
     noticed: pidfd, kqueue or looking. `portable` says that only the portable path is used. `variables` are those of the
-    environment that begin with TEASTREAMS_, `libraries` versions by name, `extras` what each optional extra lacks.
+    environment that begin with TEASTREAMS_, with the values of those that we know; `libraries` are versions by name,
+    `extras` what each optional extra lacks.
     """
 
     platform: str = "linux"

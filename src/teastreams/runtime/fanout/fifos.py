@@ -33,6 +33,8 @@ class FifoFolder:
             self._forget_made()
             raise
         try:
+            if work_dir is None:  # TMPDIR may name any folder
+                _refuse_open_to_all(os.path.dirname(self.path))
             self.fd = _own_directory(self.path)
         except BaseException:
             self._remove_directories()

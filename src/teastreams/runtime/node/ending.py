@@ -135,7 +135,8 @@ def error_text(error: BaseException) -> ErrorText:
         names = inner.error_type_names
         return ErrorText(inner.error_type, inner.message, inner.traceback, inner.node, names, inner.phase)
     message = masked(_safe_text(error))[:MESSAGE_LIMIT]
-    return ErrorText(_type_name(error), message, _traceback(error), names=_type_names(error))
+    names = tuple(map(masked, _type_names(error)))
+    return ErrorText(masked(_type_name(error)), message, _traceback(error), names=names)
 
 
 def _safe_text(error: BaseException) -> str:

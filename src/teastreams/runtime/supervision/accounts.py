@@ -128,7 +128,7 @@ class Accounts:
         elif self._was_stopped_by_epipe(child):
             how = How.EPIPE
         self._phases[child.name] = "timeout" if child.timed_out else "run"
-        program = self._order.program_of(child.name)
+        program = self._order.program_of(child.name) if self._gauge(child).phase is Phase.PROGRAM else None
         if how is How.SILENT and program is not None and child.exit_code is not None and child.exit_code >= 0:
             return self._program_ending(child, child.exit_code, program.ok_exit_codes, order)
         exit_code = -1 if child.timed_out else child.exit_code

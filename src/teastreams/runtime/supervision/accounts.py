@@ -75,7 +75,8 @@ class Accounts:
     def ending(self, child: Child, order: int) -> Ending:
         """How a finished worker ended, from its report, its update and its exit status."""
         self._count(child)
-        if child.report is None or (child.timed_out and child.report.how is not How.RETURNED):
+        cut = child.left_running and bool(child.stop_reason)  # while those that it left behind were waited for
+        if child.report is None or cut or (child.timed_out and child.report.how is not How.RETURNED):
             return self._ending_without_report(child, order)
         self._phases[child.name] = child.report.phase
         if child.report.how is not How.RETURNED:

@@ -17,14 +17,11 @@ HERE = os.path.dirname(__file__)
 SCRIPT = f"sys.path.insert(0, {HERE!r})\nimport sweep\nsweep.main(sys.argv[1:])"
 ALL = os.environ.get("TEASTREAMS_FAULTS") == "all"
 
+ENDS = ("supervisor", "producer", "consumer")
 ROLES = {
-    "direct": ("supervisor", "producer", "consumer"),
-    "broadcast2": ("supervisor", "producer", "consumer", "fan-out"),
-    "broadcast8": ("supervisor", "fan-out"),
-    "diamond": ("supervisor", "fan-out"),
-    "spill": ("supervisor", "fan-out"),
-    "stderr": ("supervisor", "producer"),
-    "command": ("supervisor", "producer", "other", "consumer"),
+    **dict.fromkeys(("direct", "stderr"), ENDS),
+    **dict.fromkeys(("broadcast2", "broadcast8", "diamond", "spill"), (*ENDS, "fan-out")),
+    "command": (*ENDS, "other"),
 }
 # What a commit sweeps; the nightly run has every topology, role and action.
 SWEPT = {

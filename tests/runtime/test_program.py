@@ -78,6 +78,15 @@ calls.table.set_handler = refuse
     assert told["message"].startswith(words)
 
 
+def test_an_exit_before_it_became_the_program_is_not_the_programs() -> None:
+    """Code 0 would be a good end, of a program that has written everything."""
+    told = attempt("""
+calls.table.chdir = lambda folder: os._exit(0)
+attempt(["echo", "x"], cwd="/")""")
+
+    assert (told["phase"], told["message"].partition(",")[0]) == ("run", "ended without a result")
+
+
 def test_a_descriptor_that_was_open_only_while_we_looked_is_passed_over() -> None:
     """Listing a folder opens one."""
     told = attempt("""

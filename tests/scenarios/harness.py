@@ -23,6 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from checker import check, recorded_as
+from recording import HISTORIES
+
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent / "src"
 TAG = "TEASTREAMS_SCENARIO_TAG"
@@ -57,7 +60,7 @@ def run(
     tag is alive a second after it ended.
     """
     options = ["-W", "error"] if warnings_as_errors else []
-    text = "from inside import *\n" + textwrap.dedent(script)
+    text = f"from inside import *\n{textwrap.dedent(script)}\n__import__('recording').end()\n"
     return run_command(
         [sys.executable, "-X", "faulthandler", *options, "-c", text, *arguments],
         expect=expect,
@@ -95,6 +98,8 @@ def run_command(
             _told(history),
             time.monotonic() - started,
         )
+        violations = _violations(history)
+    assert not violations, "\n".join([*violations, ended.stderr])
     if expect is not None:
         assert ended.exit_code == expect, (
             f"exit code {ended.exit_code}, expected {expect}\n{ended.stdout}\n{ended.stderr}"
@@ -180,3 +185,10 @@ def _told(history: Path) -> dict[str, Any]:
         for line in history.read_text().splitlines():
             told.update(json.loads(line))
     return told
+
+
+def _violations(history: Path) -> list[str]:
+    """Of the invariants, by all that the runs of the scenario left: see `recording` and `checker`."""
+    file = Path(f"{history}{HISTORIES}")
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [violation for line in lines for violation in check(recorded_as(json.loads(line)))]

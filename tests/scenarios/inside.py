@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
+import recording
+
 import teastreams as ts
 
 __all__ = [
@@ -112,3 +114,7 @@ def _no_child() -> None:
     except ChildProcessError:
         return
     raise AssertionError(f"a child is left: pid {pid}, status {status}")
+
+
+if "TEASTREAMS_SCENARIO_HISTORY" in os.environ:  # a test that looks at what a script uses has none
+    recording.begin(os.environ["TEASTREAMS_SCENARIO_HISTORY"] + recording.HISTORIES, _world)

@@ -200,6 +200,39 @@ attempt(graph(p, cat, drain_seconds=0.2))""",
         assert "a process that it started still ran" in told["message"]
 
     @pytest.mark.parametrize("portable", ["", "1"], ids=["fast", "portable"])
+    @pytest.mark.parametrize("broadcast", [False, True], ids=["direct", "broadcast"])
+    def test_nobody_waits_for_what_cannot_write_there(self, broadcast: bool, portable: str) -> None:
+        """Its output goes elsewhere, and the readers see the end of file; it is ended with the node."""
+        told = attempt(
+            f"""
+def p(state):
+    subprocess.run("sleep 1000 > /dev/null 2>&1 & echo early", shell=True)
+attempt(graph(p, *[cat] * {1 + broadcast}, drain_seconds=25))""",
+            environment={"TEASTREAMS_PORTABLE": portable},
+        )
+
+        assert (told.get("state"), told["seconds"] < 20) == ({"n": 6}, True)
+
+    @pytest.mark.parametrize("portable", ["", "1"], ids=["fast", "portable"])
+    def test_a_node_that_is_stopped_while_it_is_waited_for_has_not_returned(self, portable: str) -> None:
+        """Its own time is over: whoever it left behind is cut off, and that is no good end."""
+        told = attempt(
+            """
+def p(state):
+    subprocess.run("sleep 1000 & echo early", shell=True)
+streams = ts.StreamSettings(grace_seconds=0.2, drain_seconds=25)
+g = ts.StateGraph(parallel_config=ts.ParallelConfig(strategy="process", streams=streams))
+g.add_node("p", p, streams={"stdout": "x"}, timeout=0.5)
+g.add_node("c0", cat, streams={"stdin": "x"})
+g.set_entry_point("p")
+attempt(g.compile())""",
+            environment={"TEASTREAMS_PORTABLE": portable},
+        )
+
+        assert (told["cause"], told["phase"], told["others"]) == ("p", "timeout", ["c0"])
+        assert told["seconds"] < 20
+
+    @pytest.mark.parametrize("portable", ["", "1"], ids=["fast", "portable"])
     def test_a_node_that_raised_waits_for_nobody(self, portable: str) -> None:
         """Its stream is cut anyway: what it left behind is ended at once, well before `drain`."""
         told = attempt(

@@ -73,8 +73,8 @@ def _become(seat: Seat, program: Program) -> None:
         calls.table.set_handler(number, signal.SIG_DFL)
     if program.cwd is not None:
         calls.table.chdir(program.cwd)
-    seat.gauge.phase = Phase.PROGRAM
     _keep_only((seat.lifeline, seat.result))
+    seat.gauge.phase = Phase.PROGRAM  # last of all: from now on an exit code is the program's
     calls.table.execvpe(program.argv[0], program.argv, program.environment())
 
 

@@ -139,7 +139,8 @@ class Accounts:
 
     def _ending(self, child: Child, order: int) -> Ending:
         """How a worker ended, from its report, its update and, unless it returned, its exit status."""
-        if child.report is None or (child.timed_out and child.report.how is not How.RETURNED):
+        cut = child.left_running and bool(child.stop_reason)  # while those that it left behind were waited for
+        if child.report is None or cut or (child.timed_out and child.report.how is not How.RETURNED):
             return self._ending_without_report(child, order)
         self._phases[child.name] = child.report.phase
         if child.report.how is not How.RETURNED:
@@ -161,7 +162,7 @@ class Accounts:
         elif self._was_stopped_by_epipe(child):
             how = How.EPIPE
         self._phases[child.name] = "timeout" if child.timed_out else "run"
-        program = self._order.program_of(child.name)
+        program = self._order.program_of(child.name) if self._gauge(child).phase is Phase.PROGRAM else None
         if how is How.SILENT and program is not None and child.exit_code is not None and child.exit_code >= 0:
             return self._program_ending(child, child.exit_code, program.ok_exit_codes, order)
         exit_code = -1 if child.timed_out else child.exit_code

@@ -128,17 +128,19 @@ class Child:
     def has_returned(self) -> bool:
         """Was its last word a good one, and is there nothing that only its exit would show?"""
         returned = self.report is not None and self.report.how is How.RETURNED and self.state is State.ENDING
-        return returned and not (calls.portable() and self.could_be_cut)
+        return returned and not (calls.portable() and bool(self.could_be_cut))
 
     @property
-    def could_be_cut(self) -> bool:
-        """It has exited: would its end look good, though somebody whom it left behind is cut off in its stream?"""
+    def could_be_cut(self) -> frozenset[int]:
+        """It has exited: in which outputs would it look like a good end if whoever is left behind were cut off?"""
         report = self.report
         ours = self.outputs - self.lent - self.broken - self.unread
         if report is None:  # a program sends none; that of a node may still be on its way
-            return bool(ours) and self.state is State.RUNNING and (self.program or bool(self.result))
-        good = report.how is How.RETURNED and not report.left_running
-        return bool(ours - report.broken) and self.state is State.ENDING and good
+            good = self.state is State.RUNNING and (self.program or bool(self.result))
+        else:
+            good = self.state is State.ENDING and report.how is How.RETURNED and not report.left_running
+            ours -= report.broken
+        return ours if good else frozenset()
 
     @property
     def seconds(self) -> float:

@@ -2,8 +2,9 @@
 
 A Python node has gone when its process has exited: it has waited for what it started. A program may have left others
 behind, who hold its streams: it has gone when they have, or after the drain time, and then they are `left_running`. On
-the portable path nobody can tell who holds a stream. There both have gone when nobody is left in their group. Every
-worker departs once. It decides nothing about what that means, and collects no status: the table and the supervisor do.
+the portable path nobody can tell who holds a stream. There both have gone when nobody is left in their group, or all
+that they wrote was read to its end. Every worker departs once. It decides nothing about what that means, and collects
+no status: the table and the supervisor do.
 """
 
 from __future__ import annotations
@@ -12,17 +13,40 @@ import select
 from functools import partial
 from typing import Callable
 
+from teastreams.core.endings import SinkEnd
+from teastreams.core.lifecycle import State
+from teastreams.core.outcome import Judge
+from teastreams.core.plan import SectionPlan
 from teastreams.runtime import calls
 from teastreams.runtime.exits import PEEK_SECONDS
+from teastreams.runtime.gauges import Gauges, Phase
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.supervision.child import Child
+
+
+class Readers:
+    """Who has read a stream to the kernel's end of file? Then nobody can write there any more."""
+
+    def __init__(self, plan: SectionPlan, gauges: Gauges, judge: Judge) -> None:
+        self._channels = {(channel.producer, channel.fd): channel for channel in plan.channels.values()}
+        self._gauges = {worker.name: gauges.gauge(index) for index, worker in enumerate(plan.workers)}
+        self._judge = judge
+
+    def at_end(self, producer: str, fd: int) -> bool:
+        """True if its reader says so, or has ended; a program never says so."""
+        channel = self._channels[producer, fd]
+        names = [consumer.node for consumer in channel.consumers]
+        if channel.fanout is not None:
+            return any(self._judge.sinks.get((channel.name, name)) is SinkEnd.DELIVERED for name in names)
+        return all(name in self._judge.endings or self._gauges[name].phase is Phase.VERDICT for name in names)
 
 
 class Departures:
     """Calls `departed(child)` for every watched worker that has gone, from inside the loop."""
 
-    def __init__(self, loop: Loop, drain_seconds: float, departed: Callable[[Child], None]) -> None:
+    def __init__(self, loop: Loop, drain_seconds: float, readers: Readers, departed: Callable[[Child], None]) -> None:
         self._loop, self._drain_seconds, self._departed = loop, drain_seconds, departed
+        self._readers = readers
         self._peeked: list[Child] = []
 
     def watch(self, child: Child) -> None:
@@ -66,11 +90,14 @@ class Departures:
 
     def _is_left_in_group(self, child: Child) -> bool:
         """Where no pipe tells who writes it: whoever is left in the group would be killed with it, and may write."""
-        if not calls.portable() or not child.could_be_cut or not calls.table.group_lives(child.pid):
-            return False
-        self._loop.forget(child)  # the grace is for a worker that does not leave; this one has
-        self._loop.at(("left in its group", child.name), PEEK_SECONDS, partial(self._look, child))
-        return True
+        if not calls.portable() or child.state in (State.TERMED, State.KILLED):
+            return False  # and if somebody was left, that stays true of it
+        unread = any(not self._readers.at_end(child.name, fd) for fd in child.could_be_cut)
+        child.left_running = unread and calls.table.group_lives(child.pid)
+        if child.left_running:
+            self._loop.forget(child)  # the grace is for a worker that does not leave; this one has
+            self._loop.at(("left in its group", child.name), PEEK_SECONDS, partial(self._look, child))
+        return child.left_running
 
     def _on_left_running(self, child: Child) -> None:
         child.left_running = True

@@ -39,7 +39,7 @@ from teastreams.runtime.loop import Loop
 from teastreams.runtime.masking import signals_blocked
 from teastreams.runtime.supervision.accounts import Accounts
 from teastreams.runtime.supervision.child import Child, parse_report
-from teastreams.runtime.supervision.departures import Departures
+from teastreams.runtime.supervision.departures import Departures, Readers
 from teastreams.runtime.supervision.figures import SectionOutcome
 from teastreams.runtime.supervision.hire import Hire
 from teastreams.runtime.supervision.order import Job, Order
@@ -61,8 +61,8 @@ class Supervisor:
         self._hire = Hire(order, self.loop, self._gauges)
         self._accounts = Accounts(order, self.judge, self._gauges)
         self._stall = StallWatch(self, self._gauges, order.settings.stall_timeout)
-        drain_seconds = order.settings.drain_seconds
-        self._departures = Departures(self.loop, drain_seconds, lambda child: self._feed(child, Event.EXITED))
+        readers, drain_seconds = Readers(order.plan, self._gauges, self.judge), order.settings.drain_seconds
+        self._departures = Departures(self.loop, drain_seconds, readers, lambda child: self._feed(child, Event.EXITED))
         self._sampler = Sampler(self, self._gauges)
         self._waiting = deque(order.plan.workers)
         self._events: deque[RunEvent] = deque()

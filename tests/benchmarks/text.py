@@ -1,6 +1,6 @@
 """Lines and records from one node to the next: beside a shell's pipeline, many at a time, and how soon one arrives.
 
-    python tests/benchmarks/text.py [--lines 300000] [--rounds 3] [--json]
+    python tests/benchmarks/text.py [--lines 600000] [--rounds 3] [--json]
 
 Lines have 100 bytes, and so have records as JSON. `python -u` is what PYTHONUNBUFFERED=1 makes of an interpreter: every
 `print` is a system call. A flushed line carries the time of its writing on the clock that both processes share; what
@@ -161,8 +161,8 @@ def tasks(count: int) -> list[Task]:
         Way("python -u | python -u", partial(two_interpreters, python=(sys.executable, "-u", "-E", "-c"))),
     )
     lines = (
-        Way("write_lines, bytes", lines_of(BYTES)),
         Way("write_lines, str", lines_of(LINE)),
+        Way("write_lines, bytes", lines_of(BYTES)),
         Way("print", printed_lines),
     )
     frames = (
@@ -189,7 +189,7 @@ def tasks(count: int) -> list[Task]:
 def main() -> None:
     """Print the table, or everything as JSON."""
     options = parser("lines and records from one node to the next", 3)
-    options.add_argument("--lines", type=int, default=300_000)
+    options.add_argument("--lines", type=int, default=600_000)
     chosen = options.parse_args()
     measure(tasks(chosen.lines), chosen)
 

@@ -117,4 +117,18 @@ def test_links_without_an_end_have_one() -> None:
     with pytest.raises(OSError, match="no end") as caught:
         leads_to("circle")
     assert caught.value.errno == errno.ELOOP
+
+
+@pytest.mark.parametrize(("count", "refused"), [(MOST_LINKS - 1, False), (MOST_LINKS, False), (MOST_LINKS + 1, True)])
+def test_a_path_may_lead_through_forty_links(count: int, refused: bool) -> None:
+    links = {f"/l{number}": f"l{number + 1}" for number in range(count)}
+
+    def look(path: str) -> Any:
+        return status(LINK if path in links else FOLDER)
+
     assert MOST_LINKS == 40
+    if refused:
+        with pytest.raises(OSError, match="its links have no end"):
+            without_links("/l0", look, links.__getitem__, ME)
+    else:
+        assert without_links("/l0", look, links.__getitem__, ME) == f"/l{count}"

@@ -14,9 +14,11 @@ from typing import Any, Callable
 import pytest
 
 import teastreams as ts
-from teastreams.checkpoint import values
+from teastreams.checkpoint import records, values
 from teastreams.core.frames import FrameError, FrameReader, Kind, header
 from teastreams.core.graph import DEFAULT_RESULT_BYTES, MAX_CONSUMERS, MAX_NODES
+from teastreams.core.language.actions import Import
+from teastreams.engine import actions
 from teastreams.runtime import preflight
 from teastreams.runtime.fds import ledger
 from teastreams.runtime.node.pickles import Unsendable, dump_update
@@ -98,6 +100,13 @@ def secret(size: int) -> Any:
         return secrets._read(Path(file.name))
 
 
+def module(size: int) -> Any:
+    with tempfile.NamedTemporaryFile(suffix=".py") as file:
+        file.write(b"#" * size)
+        file.flush()
+        return actions._imported(Import(path=file.name, namespace="my"), "")
+
+
 def runs_inside(count: int) -> Any:
     """The last of so many runs, each inside of the one before."""
     before, ledger.depth = ledger.depth, count - 1
@@ -142,6 +151,14 @@ LIMITS = [
         lambda n: values.tree_of({"k": 1 << (n - 1)}),
         "at most 4096",
     ),
+    Limit(
+        "the characters of a name in a checkpoint",
+        1 << 20,
+        records.MAX_NAME_CHARACTERS,
+        lambda n: records.rows_of(ts.Checkpoint("x" * n, 1, "a", "after", "hash", {})),
+        "at most 1048576",
+    ),
+    Limit("the bytes of a Python file", 16 << 20, actions.MAX_MODULE_BYTES, module, "at most 16777216 are read"),
     Limit(
         "the depth of a document",
         50,

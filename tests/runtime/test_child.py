@@ -16,7 +16,7 @@ import pytest
 from teastreams.core.endings import How
 from teastreams.core.frames import FrameReader, Kind, frame, header
 from teastreams.core.lifecycle import State
-from teastreams.core.redaction import Redaction
+from teastreams.core.security.redaction import Redaction
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, copy_of, make_pipe
 from teastreams.runtime.fork import STATUS_LOST

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from teastreams.core.redaction import Redaction
+from teastreams.core.security.redaction import Redaction
 from teastreams.runtime import calls
 from teastreams.runtime.node.ending import classify, error_text
 from teastreams.runtime.secrecy import (

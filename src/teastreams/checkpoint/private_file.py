@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from teastreams.core.trust import without_links
+from teastreams.core.security.trust import without_links
 
 CHECKPOINTS = "checkpoint file"
 COMPANIONS = ("-wal", "-shm", "-journal")

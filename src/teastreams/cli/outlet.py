@@ -20,7 +20,7 @@ from typing import IO, Any, Callable, Iterator, Mapping, Optional
 
 from teastreams.cli.visible import visible
 from teastreams.core.events import Progress
-from teastreams.core.trust import unsafe_to_write, without_links
+from teastreams.core.security.trust import unsafe_to_write, without_links
 from teastreams.errors import WorkflowFailed
 
 ESCAPED = "backslashreplace"

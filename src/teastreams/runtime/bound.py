@@ -7,9 +7,9 @@ supervisor leaves nothing. What is appended by a failed section is cut off again
 `/dev/fd/N` is the open descriptor itself. FIFOs are refused: opening one waits for its other side, and nothing here may
 wait. So is reading a terminal: the kernel stops whoever reads it from another process group than the one in front.
 
-A path is looked up once: links are followed by the rules of `core/trust.py`, its folder is held open, and all that
-follows happens in that folder, by the name alone and through no link. What was looked at is looked at again when it is
-open, since somebody may have exchanged it in between.
+A path is looked up once: links are followed by the rules of `core/security/trust.py`, its folder is held open, and all
+that follows happens in that folder, by the name alone and through no link. What was looked at is looked at again when
+it is open, since somebody may have exchanged it in between.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Callable, Mapping, Optional
 
 from teastreams.core.graph import STREAMS, Binding
 from teastreams.core.plan import OUTSIDE, Channel, SectionPlan
-from teastreams.core.trust import planted, unsafe_to_write, without_links
+from teastreams.core.security.trust import planted, unsafe_to_write, without_links
 from teastreams.errors import NodeError
 from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, adopt, copy_of, duplicate, ledger, room_for

@@ -17,7 +17,7 @@ from typing import Iterator, Optional
 
 from teastreams.core.machine.facts import Files, Machine, Pipes, Processes, Spill
 from teastreams.core.machine.findings import KNOWN_VARIABLES
-from teastreams.core.redaction import MASK
+from teastreams.core.security.redaction import MASK
 from teastreams.runtime import calls, preflight
 from teastreams.runtime.fds import LOWEST, Fd, adopt, make_pipe, resize
 from teastreams.runtime.masking import signals_blocked

@@ -14,7 +14,7 @@ import traceback
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
-from teastreams.core.redaction import Redaction
+from teastreams.core.security.redaction import Redaction
 from teastreams.runtime import calls
 from teastreams.values import dataclass
 

@@ -13,7 +13,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional
 
-from teastreams.core.redaction import MASK, Redaction
+from teastreams.core.security.redaction import MASK, Redaction
 from teastreams.core.services import SecretSources
 from teastreams.errors import TeaStreamsError
 from teastreams.runtime.secrecy import guarding

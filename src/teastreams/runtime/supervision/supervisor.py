@@ -213,7 +213,7 @@ class Supervisor:
             self._act(child, action)
         if child.state is State.DRAINING and before is not State.DRAINING and child.drained:
             self._feed(child, Event.DRAINED)
-        if child.state is State.FINISHED and before is not State.FINISHED:
+        elif child.state is State.FINISHED and before is not State.FINISHED:
             self._unfinished -= 1
             # Not at once: what others said before this exit is in the same round, and may explain it.
             self.loop.at(("finished", child.name), 0.0, partial(self._on_finished, child))

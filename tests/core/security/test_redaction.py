@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from teastreams.core.redaction import LEAST_CHARACTERS, MASK, Redaction
+from teastreams.core.security.redaction import LEAST_CHARACTERS, MASK, Redaction
 
 
 @pytest.mark.parametrize(

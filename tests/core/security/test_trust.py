@@ -1,4 +1,4 @@
-"""core/trust.py: which links are followed and which files are written, decided from made-up folders."""
+"""core/security/trust.py: which links are followed and which files are written, decided from made-up folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from teastreams.core.trust import MOST_LINKS, planted, unsafe_to_write, without_links
+from teastreams.core.security.trust import MOST_LINKS, planted, unsafe_to_write, without_links
 
 ME, ROOT, STRANGER = 1000, 0, 2000
 FILE, LINK, FOLDER = stat.S_IFREG | 0o600, stat.S_IFLNK | 0o777, stat.S_IFDIR | 0o755

@@ -1,0 +1,1 @@
+"""What must not come out (`redaction`), and what must not be followed (`trust`)."""

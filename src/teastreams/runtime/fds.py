@@ -151,6 +151,19 @@ def room_for(what: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def room_to_wait(count: int) -> Iterator[None]:
+    """No memory to poll so many descriptors with is a `LimitError`; other errors stay as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise LimitError(
+            f"the system has no memory left to wait for {count} descriptors; free memory, or run fewer nodes at once"
+        ) from error
+
+
 def open_numbers() -> Sequence[int]:
     """Every descriptor of this process, ours or not, and one that was open only while we looked."""
     for folder in ("/proc/self/fd", "/dev/fd"):

@@ -10,14 +10,12 @@ callback, which would leave half a step behind.
 
 from __future__ import annotations
 
-import errno
 import signal
 from contextlib import contextmanager
 from typing import Any, Callable, Hashable, Iterator, Optional
 
-from teastreams.errors import LimitError
 from teastreams.runtime import calls
-from teastreams.runtime.fds import Fd
+from teastreams.runtime.fds import Fd, room_to_wait
 from teastreams.runtime.masking import signals_blocked
 
 Ready = Callable[[int], None]
@@ -74,15 +72,8 @@ class Loop:
             self._call_due()
 
     def _found(self) -> list[tuple[int, int]]:
-        try:
+        with room_to_wait(len(self._watchers)):
             return self._set.poll(self.timeout_seconds())
-        except OSError as error:
-            if error.errno != errno.ENOMEM:
-                raise
-            raise LimitError(
-                f"the system has no memory left to wait for {len(self._watchers)} descriptors; "
-                "free memory, or run fewer nodes at once"
-            ) from error
 
     @contextmanager
     def unmasked(self) -> Iterator[None]:

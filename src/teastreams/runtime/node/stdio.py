@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from teastreams.errors import UpstreamFailed
 from teastreams.runtime import calls
-from teastreams.runtime.fds import give_back
+from teastreams.runtime.fds import give_back, room_to_wait
 from teastreams.runtime.gauges import Gauge, Phase
 
 if TYPE_CHECKING:
@@ -280,7 +280,8 @@ def has_ended(fd: int) -> bool:
     """Has the other side of this pipe gone? For a reader: no writer is left, for a writer: no reader."""
     watch = calls.table.poll()
     watch.register(fd, 0)
-    return any(events & _ENDED for _fd, events in watch.poll(0))
+    with room_to_wait(1):
+        return any(events & _ENDED for _fd, events in watch.poll(0))
 
 
 def is_broken_pipe(error: BaseException) -> bool:

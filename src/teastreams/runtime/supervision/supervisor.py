@@ -30,6 +30,7 @@ from teastreams.core.frames import Kind, Payload
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import Judge
 from teastreams.core.plan import Worker
+from teastreams.errors import LimitError
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.reports import SinkReport
 from teastreams.runtime.fanout.tee import load_sink
@@ -113,7 +114,8 @@ class Supervisor:
 
     def _start_some(self) -> None:
         """Start what may start: the whole section at once, a batch as far as `max_at_once` allows."""
-        while self._waiting and self._has_room():
+        limit = self.order.max_at_once
+        while self._waiting and (limit is None or self._unfinished < limit):
             with signals_blocked():  # a handler that raised here would leave a child that nobody watches
                 self._start_one(self._waiting.popleft())
         if not self._waiting and not self._attached:
@@ -140,10 +142,6 @@ class Supervisor:
         if feed.error is not None:
             self.judge.feed_failures[channel] = self._accounts.feed_failed(channel, feed.error)
         self._settle()
-
-    def _has_room(self) -> bool:
-        limit = self.order.max_at_once
-        return limit is None or self._unfinished < limit
 
     def _open_gate(self, came: Child) -> None:
         """GO to everybody, when everybody is ready. A batch has no gate: nobody waits for anybody."""
@@ -369,8 +367,12 @@ class Supervisor:
         for child in self.children.values():
             if child.live:
                 self._stop_one(child, "stopped", Event.STOP_NOW)
-        while any(child.live for child in self.children.values()):
-            self.loop.wait()
+        try:
+            while self.running():
+                self.loop.wait()
+        except LimitError:  # no memory to wait with; they were killed, and whoever is collected is waited for
+            for child in self.running():
+                self._feed(child, Event.EXITED)
         for child in self.children.values():
             self._feed(child, Event.STOP_NOW)
             child.close()
@@ -387,13 +389,10 @@ class Supervisor:
                 self.interrupts.release()
 
     def _drain_events(self) -> Iterator[RunEvent]:
-        self._collect_output()
-        while self._events:
-            yield self._events.popleft()
-
-    def _collect_output(self) -> None:
         self._events.extend(NodeOutput(*line) for line in self._hire.lines)
         self._hire.lines.clear()
+        while self._events:
+            yield self._events.popleft()
 
     def running(self) -> Sequence[Child]:
         """The workers whose exit has not been seen."""

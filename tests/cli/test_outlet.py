@@ -6,6 +6,8 @@ import io
 import json
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping
@@ -136,6 +138,24 @@ def test_a_result_follows_a_symbolic_link(tmp_path: Path) -> None:
     outlet.write_result("{}", str(tmp_path / "link"), io.StringIO())
     assert (tmp_path / "real").read_text() == "{}\n"
     assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_standard_stream_by_its_path_is_the_callers(name: str, tmp_path: Path) -> None:
+    """Redirected to a file, too: that file stays, with all that was written to it before."""
+    files = {each: (tmp_path / each).open("w+") for each in ("stdout", "stderr")}
+    files[name].write("before\n")
+    files[name].flush()
+    script = (
+        "import sys\nfrom teastreams.cli import outlet\n"
+        "with outlet.stdout_aside() as real:\n"
+        f"    outlet.write_result('{{}}', '/dev/{name}', real)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, **files)
+    other = "stderr" if name == "stdout" else "stdout"
+    assert ((tmp_path / name).read_text(), (tmp_path / other).read_text()) == ("before\n{}\n", "")
+    for file in files.values():
+        file.close()
 
 
 def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:

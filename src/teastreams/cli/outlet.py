@@ -140,15 +140,17 @@ def refused_path(path: Optional[str]) -> str:
 def write_result(text: str, path: Optional[str], stdout: IO[str]) -> None:
     """To `path`, whole or not at all, or to stdout. A reader of stdout that has left is no error.
 
-    CannotWrite when the disk is full, or the file cannot be made.
+    `/dev/stdout` and `/dev/stderr` are the caller's streams, as they stand: our descriptor 1 is not the caller's, and a
+    file behind one of them is not to be replaced. CannotWrite when the disk is full, or the file cannot be made.
     """
     try:
-        if path is None:
-            stdout.write(shown(text, stdout) + "\n")
-            stdout.flush()
+        if path is None or path in ("/dev/stdout", "/dev/stderr"):
+            file = sys.stderr if path == "/dev/stderr" else stdout
+            file.write(shown(text, file) + "\n")
+            file.flush()
         elif _is_special(path):
-            with open(path, "w", encoding="utf-8", errors=ESCAPED, opener=_trusted) as file:
-                file.write(text + "\n")
+            with open(path, "w", encoding="utf-8", errors=ESCAPED, opener=_trusted) as device:
+                device.write(text + "\n")
         else:
             _replace(_real(path), (text + "\n").encode("utf-8", ESCAPED))
     except BrokenPipeError:

@@ -5,7 +5,9 @@
 Every way has the same producer and the same readers, forked from this process; only what stands between them differs:
 nothing at all (one pipe of 1 MiB and one reader, the most that is possible), coreutils `tee`, the fan-out worker, and
 the fan-out worker on a kernel that refuses to duplicate (its read and write pump). Prints rates and the ratios of the
-medians: machines are noisy, so only the ratios are worth quoting. `worker` is the CPU time of the fan-out worker.
+medians: machines are noisy, so only the ratios are worth quoting. `CPU` is the time of all processes together, in
+seconds for a GiB of the producer's: no way can be faster than that time shared out to all cores. `worker` is the CPU
+time of the fan-out worker alone.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Callable, Iterator
 
@@ -147,18 +149,25 @@ def seconds(run: Callable[[int], None], size: int) -> float:
     return time.perf_counter() - started
 
 
-def rates(ways: dict[str, Callable[[int], None]], size: int, rounds: int) -> dict[str, float]:
-    """GB/s of each way, the median of `rounds` rounds in which every way has its turn."""
+def cpu_seconds() -> float:
+    """Of this process and of all its children that have ended."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in spent)
+
+
+def rates(ways: dict[str, Callable[[int], None]], size: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """GB/s of each way and CPU seconds for a GiB, the medians of `rounds` rounds in which every way has its turn."""
     times: dict[str, list[float]] = {name: [] for name in ways}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
     CPU.clear()
     for _ in range(rounds):
         for name, way in ways.items():
-            if name == "teastreams":
-                with cpu_of_the_worker():
-                    times[name].append(seconds(way, size))
-            else:
+            before = cpu_seconds()
+            with cpu_of_the_worker() if name == "teastreams" else nullcontext():
                 times[name].append(seconds(way, size))
-    return {name: size / statistics.median(each) / 1e9 for name, each in times.items()}
+            spent[name].append((cpu_seconds() - before) * GIB / size)
+    median = statistics.median
+    return {name: (size / median(times[name]) / 1e9, median(spent[name])) for name in ways}
 
 
 def compare(consumers: int, size: int, rounds: int) -> None:
@@ -172,10 +181,10 @@ def compare(consumers: int, size: int, rounds: int) -> None:
         size,
         rounds,
     )
-    ours = rate["teastreams"]
+    ours, _ = rate["teastreams"]
     print(f"{consumers} consumers, {size >> 20} MiB in 64 KiB writes, medians of {rounds} alternating rounds")
-    for name, each in rate.items():
-        print(f"  {name:22} {each:5.2f} GB/s   teastreams is {ours / each:5.2f} times that")
+    for name, (each, cpu) in rate.items():
+        print(f"  {name:22} {each:5.2f} GB/s   teastreams is {ours / each:5.2f} times that   CPU {cpu:5.2f} s")
     print(f"  worker: {statistics.median(CPU) * GIB / size:.3f} s of CPU per GiB")
 
 

@@ -9,10 +9,12 @@ counts is the median of a round.
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
 import sys
+import time
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Callable, Iterable
@@ -25,6 +27,7 @@ from teastreams.bench.by_teastreams import lines as printed_lines
 from teastreams.bench.children import Children
 from teastreams.bench.measuring import Task, Way
 from teastreams.bench.work import LINE_BYTES
+from teastreams.runtime.node.stdio import text_writer
 
 LINE = "x" * (LINE_BYTES - 1)
 BYTES = LINE.encode()
@@ -52,6 +55,38 @@ print(median)
 def checked(found: int, amount: int) -> None:
     if found != amount // LINE_BYTES:
         raise SystemExit(f"got {found} of {amount // LINE_BYTES}: that is no measurement")
+
+
+class Nowhere:
+    """A stdout that does nothing: what is left is what `print` itself costs."""
+
+    write = staticmethod(len)
+    flush = staticmethod(lambda: None)
+
+
+def as_in_a_node() -> Any:
+    return text_writer(io.FileIO(os.devnull, "w"), errors="strict", line_buffering=False)
+
+
+def as_in_an_interpreter() -> Any:
+    return io.TextIOWrapper(io.BufferedWriter(io.FileIO(os.devnull, "w")), encoding="utf-8")
+
+
+def printed_to(make: Callable[[], Any]) -> Callable[[int], float]:
+    """The prints alone, in this process."""
+
+    def run(amount: int) -> float:
+        kept, sys.stdout = sys.stdout, make()
+        began = time.perf_counter()
+        try:
+            for _ in range(amount // LINE_BYTES):
+                print(LINE)
+            sys.stdout.flush()
+            return time.perf_counter() - began
+        finally:
+            sys.stdout = kept
+
+    return run
 
 
 def many(write: Callable[[Any, int], object], read: Callable[[Any], Iterable[object]]) -> Callable[[int], None]:
@@ -176,7 +211,13 @@ def tasks(count: int) -> list[Task]:
     )
     texts = (Way("write_records, jsonl", records_of("jsonl")), Way("print(json.dumps())", json_by_print))
     flush = (Way("teastreams", flushed_in_nodes), Way("python | python", flushed_in_interpreters))
+    alone = (
+        Way("stdout of a node", printed_to(as_in_a_node)),
+        Way("stdout of an interpreter", printed_to(as_in_an_interpreter)),
+        Way("a stdout that does nothing", printed_to(Nowhere)),
+    )
     return [
+        Task("print", f"{count} prints alone, into /dev/null", "MB/s", amount, alone),
         Task("shell", f"{count} lines by print and for line in sys.stdin", "MB/s", amount, shell),
         Task("lines", f"{count} lines, many at a time", "MB/s", amount, lines),
         Task("bytes", f"{count} records of bytes", "MB/s", amount, frames),

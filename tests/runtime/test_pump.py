@@ -22,8 +22,9 @@ from pump_stage import (
     write_all,
 )
 
+from teastreams.core.fanout.staging import FIRST_ASK_BYTES, next_ask
 from teastreams.runtime import calls
-from teastreams.runtime.fanout.pump import FIRST_ASK_BYTES, next_ask, pump
+from teastreams.runtime.fanout.pump import pump
 from teastreams.runtime.fanout.reports import Sink
 from teastreams.runtime.fds import Fd, make_pipe
 

@@ -44,9 +44,17 @@ class TestSinks:
 
 
 class TestListening:
+    def test_it_hears_which_readers_have_exited(self) -> None:
+        """Those are noted; the producer is another matter."""
+        ended: set[str] = set()
+        listen = tee._listener(ended)
+
+        assert listen(frame(Kind.READER_ENDED, b"a") + frame(Kind.READER_ENDED, "ä".encode())) is None
+        assert ended == {"a", "ä"}
+
     def test_it_hears_that_its_producer_has_exited(self) -> None:
         """From pieces, too, and whatever else was said before."""
-        listen = tee._listener()
+        listen = tee._listener(set())
         word = frame(Kind.GO) + frame(Kind.SOURCE_ENDED)
 
         assert [listen(word[:10]), listen(word[10:17]), listen(word[17:])] == [None, None, Instruction.SOURCE_ENDED]

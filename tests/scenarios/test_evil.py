@@ -59,6 +59,31 @@ def attempt(script: str, **options: Any) -> dict[str, Any]:
     return harness.run(PRELUDE + script, deadline_seconds=30, **options).told
 
 
+class TestReader:
+    @pytest.mark.parametrize("portable", ["", "1"], ids=["fast", "portable"])
+    def test_one_that_left_a_stranger_with_its_pipe_does_not_hold_up_the_others(self, portable: str) -> None:
+        """It has ended; whoever it left in a session of its own holds its stdin and reads nothing."""
+        told = attempt(
+            """
+def p(state):
+    sys.stdout.write("x" * 5_000_000)
+def leaves(state):
+    sys.stdin.buffer.read(1)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            Path(os.environ["TEASTREAMS_SCENARIO_HISTORY"] + ".pid").write_text(str(os.getpid()))
+            time.sleep(1000)
+        os._exit(0)
+    os.wait()
+attempt(graph(p, leaves, cat, timeout=20))
+os.kill(int(Path(os.environ["TEASTREAMS_SCENARIO_HISTORY"] + ".pid").read_text()), 9)""",
+            environment={"TEASTREAMS_PORTABLE": portable},
+        )
+
+        assert told.get("state") == {"n": 5_000_000}
+
+
 class TestProducer:
     @pytest.mark.parametrize("number", [6, 9, 11, 15])
     @pytest.mark.parametrize("reader", ["cat", "raw"])

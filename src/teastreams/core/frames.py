@@ -36,6 +36,7 @@ class Kind(IntEnum):
     GO = 16  # everybody is ready: run
     VERDICT = 17  # how everything upstream of stdin ended
     SOURCE_ENDED = 18  # to a fan-out worker: its producer has exited
+    READER_ENDED = 19  # to a fan-out worker: this reader has exited, whoever may hold its pipe
 
 
 class FrameError(Exception):

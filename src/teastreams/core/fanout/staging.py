@@ -1,4 +1,4 @@
-"""Rounds through staging pipes: how long one waits for those who are slower, and when it is worth its calls.
+"""Rounds through staging pipes: how long one waits for the slower, when it is worth its calls, how much is asked for.
 
     source ─ tee ─▶ private pipe of each member ─ splice ─▶ the member's pipe
        └──── the last member's copy is moved; or it is read into memory, for those who are behind
@@ -24,6 +24,7 @@ MOST_SECONDS = 0.025
 # Below this, one read and a write per reader cost less than the calls of a round; and small rounds would use up the
 # slots of the readers' pipes, which hold a page or less each.
 WORTH_BYTES = 32 * 1024
+FIRST_ASK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,14 @@ class Patience:
                 seen = self._seen[index] = (delivered, now)
             latest = max(latest, seen[1] + self.stall_seconds)
         return max(0.0, min(latest, self._since + self.most_seconds) - now)
+
+
+def next_ask(ask_bytes: int, got_bytes: int, most_bytes: int) -> int:
+    """How much to ask a source for that gave `got_bytes` when asked for `ask_bytes`.
+
+    `os.read` allocates what it is asked for, and glibc maps and unmaps fresh pages for each large block that comes
+    back short: asking a pipe of 64 KiB for 1 MiB costs 40 % of the throughput with three consumers.
+    """
+    if got_bytes >= ask_bytes:
+        return min(2 * ask_bytes, max(most_bytes, FIRST_ASK_BYTES))
+    return max(ask_bytes // 2, FIRST_ASK_BYTES) if 2 * got_bytes <= ask_bytes else ask_bytes

@@ -16,11 +16,11 @@ descriptor it was given closed. Expects SIGPIPE and SIGXFSZ to be ignored, as Py
 from __future__ import annotations
 
 import select
-from typing import Callable, Optional, Sequence, Union
+from typing import Callable, Collection, Optional, Sequence, Union
 
 from teastreams.core.endings import SinkEnd
 from teastreams.core.fanout.arithmetic import READ_BYTES, Fanout, LogRead, Terms
-from teastreams.core.fanout.staging import Patience, Staged
+from teastreams.core.fanout.staging import FIRST_ASK_BYTES, Patience, Staged, next_ask
 from teastreams.core.fanout.window import Buffer
 from teastreams.core.graph import DEFAULT_SPILL_BYTES
 from teastreams.runtime import calls
@@ -33,7 +33,6 @@ GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 CONTROL_BYTES = 65536
 # One sink that reads as fast as we write must not keep the others waiting for longer than this.
 TURN_BYTES = 1024 * 1024
-FIRST_ASK_BYTES = 64 * 1024
 
 
 def pump(
@@ -45,6 +44,7 @@ def pump(
     spill_directory: Optional[str] = None,
     control: Optional[Fd] = None,
     on_control: Callable[[bytes], Optional[Instruction]] = lambda _: None,
+    ended_readers: Collection[str] = (),
     drain_seconds: float = 5.0,
     gauge: Optional[Callable[[Fanout], None]] = None,
     read_bytes: int = READ_BYTES,
@@ -52,9 +52,10 @@ def pump(
     """Copy `source` to every sink until all are finished; blocks until then and closes what it was given.
 
     `report` is called once per consumer, just before its pipe is closed; not when the supervisor is gone. `gauge` is
-    called after each round and may look at what was read, delivered and held, and change nothing. `control` stays
-    open. `source` is read only when poll says so, and its flags are left alone: others may hold it, but nobody else may
-    read it. Sets O_NONBLOCK on the sinks' ends, which must be pipe ends that nobody else uses.
+    called after each round and may look at what was read, delivered and held, and change nothing. `on_control` may add
+    to `ended_readers`: nobody reads there, though a stranger holds the pipe. `control` stays open. `source` is read
+    only when poll says so, and its flags are left alone: others may hold it, but nobody else may read it. Sets
+    O_NONBLOCK on the sinks' ends, which must be pipe ends that nobody else uses.
     ValueError for an unknown policy or a limit below one byte; what `report` and `on_control` raise passes through.
     """
     spill, staging = SpillLog(spill_directory, spill_limit_bytes), None
@@ -72,6 +73,7 @@ def pump(
             gauge=gauge,
             control=control,
             on_control=on_control,
+            ended_readers=ended_readers,
             drain_seconds=drain_seconds,
         ).run()
     finally:
@@ -97,13 +99,14 @@ class _Pump:
         gauge: Optional[Callable[[Fanout], None]],
         control: Optional[Fd],
         on_control: Callable[[bytes], Optional[Instruction]],
+        ended_readers: Collection[str],
         drain_seconds: float,
     ) -> None:
         self._source, self._sinks, self._fanout = source, sinks, fanout
         self._spill, self._staging, self._patience = spill, staging, Patience()
         self._hold_seconds = 0.0
         self._report, self._on_control, self._gauge = report, on_control, gauge
-        self._control, self._drain_seconds = control, drain_seconds
+        self._control, self._drain_seconds, self._ended_readers = control, drain_seconds, ended_readers
         self._read, self._write = calls.table.read, calls.table.write
         self._poll = calls.table.poll()
         self._numbers = [sink.fd.number for sink in sinks]
@@ -337,6 +340,8 @@ class _Pump:
             self._stop(SourceEnd.ABANDONED, SinkEnd.CUT, SourceEnd.ABANDONED.value)
         elif self._on_control(data) is Instruction.SOURCE_ENDED:
             self._source_ended = True
+        for index in [each for each in self._fanout.live if self._sinks[each].name in self._ended_readers]:
+            self._fanout.leave(index)
 
     def _cut(self, index: int, detail: str) -> None:
         self._details[index] = detail
@@ -385,14 +390,3 @@ class _Pump:
             fanout.spill_errors,
             fanout.spill_error,
         )
-
-
-def next_ask(ask_bytes: int, got_bytes: int, most_bytes: int) -> int:
-    """How much to ask a source for that gave `got_bytes` when asked for `ask_bytes`.
-
-    `os.read` allocates what it is asked for, and glibc maps and unmaps fresh pages for each large block that comes
-    back short: asking a pipe of 64 KiB for 1 MiB costs 40 % of the throughput with three consumers.
-    """
-    if got_bytes >= ask_bytes:
-        return min(2 * ask_bytes, max(most_bytes, FIRST_ASK_BYTES))
-    return max(ask_bytes // 2, FIRST_ASK_BYTES) if 2 * got_bytes <= ask_bytes else ask_bytes

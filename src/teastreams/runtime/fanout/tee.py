@@ -72,6 +72,7 @@ def run_pump(seat: Seat, serve: Callable[[Control, Line], None]) -> None:
 def _serve(seat: Seat, post: Post, line: Line) -> None:
     consumers = post.channel.consumers
     calls.table.set_blocking(post.source.number, False)
+    ended_readers: set[str] = set()
     totals = pump(
         post.source,
         [Sink(c.node, post.sinks[c.node], c.overflow, c.buffer_limit) for c in consumers],
@@ -79,7 +80,8 @@ def _serve(seat: Seat, post: Post, line: Line) -> None:
         spill_limit_bytes=max(consumer.spill_limit for consumer in consumers),
         spill_directory=post.spill_directory,
         control=seat.control,
-        on_control=_listener(),
+        on_control=_listener(ended_readers),
+        ended_readers=ended_readers,
         drain_seconds=seat.drain_seconds,
         gauge=_gauge_hook(seat.gauge, post.sink_gauges),
     )
@@ -89,13 +91,14 @@ def _serve(seat: Seat, post: Post, line: Line) -> None:
         line.send(Kind.EVENT, text.encode())
 
 
-def _listener() -> Any:
-    """Turns frames of the control pipe into the pump's instructions."""
+def _listener(ended_readers: set[str]) -> Any:
+    """Turns frames of the control pipe into the pump's instructions, and notes which readers have ended."""
     frames = FrameReader({}, MESSAGE_LIMIT)
 
     def listen(data: bytes) -> Optional[Instruction]:
-        kinds = [kind for kind, _payload in frames.feed(data)]
-        return Instruction.SOURCE_ENDED if Kind.SOURCE_ENDED in kinds else None
+        heard = list(frames.feed(data))
+        ended_readers.update(bytes(payload).decode() for kind, payload in heard if kind is Kind.READER_ENDED)
+        return Instruction.SOURCE_ENDED if any(kind is Kind.SOURCE_ENDED for kind, _payload in heard) else None
 
     return listen
 

@@ -255,11 +255,14 @@ class Supervisor:
         if self.order.gated and not self._gone:
             self.stop(f"stopped because {child.name!r} could not start")
 
-    def _tell_fanouts(self, producer: str) -> None:
-        for name in self.order.plan.outputs.get(producer, ()):
+    def _tell_fanouts(self, ended: str) -> None:
+        for name in self.order.plan.outputs.get(ended, ()):
             fanout = self.order.plan.channels[name].fanout
             if fanout in self.children:
                 self.children[fanout].send(Kind.SOURCE_ENDED)
+        source = self.order.plan.channels.get(self.order.plan.inputs.get(ended, ""))
+        if source is not None and source.fanout in self.children:
+            self.children[source.fanout].send(Kind.READER_ENDED, ended.encode())
 
     def _tell_stragglers(self, reader: str) -> None:
         """Whoever a program left behind gets its broken pipe when the reader has gone."""

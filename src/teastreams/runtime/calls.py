@@ -273,6 +273,7 @@ class Calls:
     monotonic: Callable[[], float] = time.monotonic
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     sleep: Callable[[float], None] = time.sleep
+    sched_yield: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 
 
 table = Calls()

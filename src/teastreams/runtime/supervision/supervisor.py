@@ -68,11 +68,9 @@ class Supervisor:
         self._waiting = deque(order.plan.workers)
         self._events: deque[RunEvent] = deque()
         self._over: set[str] = set()
-        self._unready = 0
-        self._unfinished = 0
-        self._attached = False
+        self._unready = self._unfinished = 0
+        self._attached = self._gone = False
         self._signal: Optional[int] = None
-        self._gone = False
         self._doomed: set[str] = set()
 
     def run(self) -> Iterator[RunEvent]:
@@ -306,8 +304,8 @@ class Supervisor:
         if child is None or name in self._doomed:
             return
         self._doomed.add(name)
-        reason = "stopped: it did not end by itself after a failure next to it"
-        self.loop.at(("doomed", name), self.order.settings.grace_seconds, partial(self._stop_one, child, reason))
+        stop = partial(self._stop_one, child, "stopped: it did not end by itself after a failure next to it")
+        self.loop.at(("doomed", name), self.order.settings.grace_seconds, stop)
 
     # -- stopping -------------------------------------------------------------------------------------------
 

@@ -37,10 +37,10 @@ END = "<!-- end -->"
 LONGEST_SECONDS = 240
 PARTS: dict[str, tuple[str, ...]] = {
     "bench": ("-m", "teastreams", "bench", "--json", "--rounds", "5"),
-    "curves": (str(HERE / "curves.py"), "--json"),
+    "curves": (str(HERE / "curves.py"), "--json", "--rounds", "7"),
     "alternatives": (str(HERE / "alternatives.py"), "--json"),
     "text": (str(HERE / "text.py"), "--json"),
-    "start": (str(HERE / "start.py"), "--json"),
+    "start": (str(HERE / "start.py"), "--json", "--rounds", "11"),
 }
 """Name -> what its results come from. Each stands in the document between marks of its own."""
 TITLES = {

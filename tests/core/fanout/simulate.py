@@ -388,9 +388,14 @@ def known_seeds() -> list[int]:
     return [int(line) for line in lines if line]
 
 
+def on_both_paths(seed: int) -> None:
+    simulate(seed)
+    simulate(seed, staging=True)
+
+
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from section_schedules import spread
+
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    for seed in range(first, first + int(sys.argv[1])):
-        simulate(seed)
-        simulate(seed, staging=True)
-    sys.stdout.write(f"{sys.argv[1]} schedules from seed {first}, on both paths: all well\n")
+    sys.exit(spread(on_both_paths, int(sys.argv[1]), first, "a broadcast, on both paths,"))

@@ -13,7 +13,7 @@ from typing import Any, Iterable, Optional
 import pytest
 
 from teastreams.core.control.flow import Branch, Call, Fork, Section, Step, flow_of, forks_in, nodes_in
-from teastreams.core.control.units import channels_of, sections_of, upstream_of
+from teastreams.core.control.units import channels_of, in_stream_order, sections_of, upstream_of
 from teastreams.core.graph import END, START, Edge, Graph, Node, NodeStreamsConfig, ParallelConfig
 from teastreams.core.rules import check
 
@@ -399,3 +399,15 @@ def test_a_random_program_unfolds_into_what_was_written(seed: int) -> None:
             continue
         assert flow_text(checked) == expected
         assert sorted(nodes_in(flow_of(checked))) == sorted(one.name for one in checked.nodes)
+
+
+@pytest.mark.parametrize(
+    ("upstream", "order"),
+    [
+        ({"a": "b", "b": "c"}, "cbad"),
+        ({"b": "d"}, "acdb"),
+        ({"a": "b", "b": "a", "c": "d", "d": "c"}, "abcd"),  # two circles, which a rule refuses by name
+    ],
+)
+def test_producers_stand_before_their_consumers_and_each_name_once(upstream: dict[str, str], order: str) -> None:
+    assert in_stream_order("abcd", upstream) == tuple(order)

@@ -176,13 +176,15 @@ def _streams(seat: Seat, control: Control, line: Line) -> Streams:
     if 0 in seat.wires:
         counts = seat.counts_records
         stdin = stdio.InputPipe(0, control, seat.gauge, seat.drain_seconds, seat.producer, closed, counts)
-    reader = stdio.text_reader(stdin if stdin is not None else io.FileIO(0, "r", closefd=False))
+    some_pipe = seat.control.number
+    reader = stdio.text_reader(stdin, some_pipe) if stdin else stdio.text_reader(io.FileIO(0, "r", closefd=False))
     pipes = {fd: _output(fd, seat, closed) for fd in (1, 2)}
     outputs = {
         fd: stdio.text_writer(
             pipe,
             errors="strict" if fd == 1 else "backslashreplace",
             line_buffering=fd == 2 or fd not in seat.wires or calls.table.isatty(fd),
+            some_pipe=some_pipe,
         )
         for fd, pipe in pipes.items()
     }

@@ -11,6 +11,7 @@ list does not know fails its test, so that a slip of the pen cannot hide a row. 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Iterable, Iterator
@@ -32,6 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell without job control starts what it runs in the background with SIGINT ignored, and that is inherited: no
+    # test of Ctrl-C could then pass. Each test that wants it ignored says so.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "scenario(*ids): the rows of scenarios.txt that this test implements")
     accounts = config.getoption("--scenarios") or os.environ.get("TEASTREAMS_SCENARIOS") == "all"
     if accounts and not hasattr(config, "workerinput"):

@@ -49,10 +49,12 @@ class Channel:
 
     def consumer(self, node: str) -> Consumer:
         """The entry of one consumer; KeyError if it does not read this channel."""
-        for consumer in self.consumers:
-            if consumer.node == node:
-                return consumer
-        raise KeyError(node)
+        return self._by_node[node]
+
+    @cached_property
+    def _by_node(self) -> Mapping[str, Consumer]:
+        """Every consumer is asked for, by the plan and by the figures: to look at the others each time is quadratic."""
+        return {consumer.node: consumer for consumer in self.consumers}
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,45 @@ def test_a_fork_that_fails_for_want_of_permission_is_not_a_limit() -> None:
     assert {outcome.split(": ")[0] for outcome in sweep("fork", "EPERM")} == {"PermissionError"}
 
 
+ROW = """
+from teastreams.runtime import calls
+order, real, here = [], calls.Calls(), os.getpid()
+
+def noted(name):
+    def call(*arguments):
+        if os.getpid() == here:
+            order.append(name)
+        return getattr(real, name)(*arguments)
+    setattr(calls.table, name, call)
+
+noted("pipe"), noted("fork")
+streams = [{"stdout": "x"}, {"stdin": "x", "stdout": "y"}, {"stdin": "y"}]
+g = ts.StateGraph()
+for number, each in enumerate(streams):
+    g.add_node(f"n{number}", lambda state: None, streams=each if sys.argv[1] == "section" else None)
+if sys.argv[1] == "section":
+    g.add_edge("n0", "n1"); g.add_edge("n1", "n2"); g.set_entry_point("n0")
+else:
+    g.add_node("all", lambda state: None)
+    g.set_entry_point("all"); g.add_parallel_edge("all", ["n0", "n1", "n2"], strategy="process")
+with untouched():
+    g.compile().run()
+tell(order=order)
+"""
+
+
+def test_the_workers_of_a_section_are_forked_in_a_row() -> None:
+    """What is done between two forks is done on pages that the first has made read-only."""
+    order = harness.run(ROW, arguments=("section",)).told["order"]
+    assert order[order.index("fork") :] == ["fork"] * 3
+
+
+def test_the_workers_of_a_batch_are_forked_alone() -> None:
+    """They run at once: an end of one, that the next holds for a moment, could keep its result open."""
+    order = harness.run(ROW, arguments=("batch",)).told["order"]
+    assert order[order.index("fork") :] == (["fork"] + ["pipe"] * 5) * 2 + ["fork"]
+
+
 def test_an_exit_notice_that_the_kernel_refuses_is_done_without() -> None:
     """Where pidfd_open is forbidden or out of descriptors, exits are learned of by asking."""
     assert set(sweep("pidfd_open", "EMFILE")) <= {"ok"}

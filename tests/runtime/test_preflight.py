@@ -17,6 +17,7 @@ from teastreams.runtime.fds import ledger
 from teastreams.runtime.preflight import (
     LARGEST_PIPE_BYTES,
     MAX_DEPTH,
+    MOST_FORKS_AT_ONCE,
     NODE_DESCRIPTORS,
     PAGE_BYTES,
     SPARE_DESCRIPTORS,
@@ -111,6 +112,14 @@ class TestDescriptors:
         assert (refused.value.need, refused.value.have) == (NEED, NEED - 1)
         assert "up to 4096 without root: ulimit -n 4096" in str(refused.value)
 
+    @pytest.mark.parametrize(("spare", "row"), [(0, 1), (4, 1), (5, 2), (12, 3), (1000, MOST_FORKS_AT_ONCE)])
+    def test_workers_are_forked_in_rows_for_whose_ends_there_is_room(
+        self, spare: int, row: int, machine: Machine
+    ) -> None:
+        """Where descriptors are short, one by one: that they are few refuses nothing."""
+        machine.limits = (32 + NEED + spare, 4096)
+        assert preflight(PLAN, None, "error") == row
+
     def test_a_limit_that_only_root_can_raise_is_not_advised(self, machine: Machine) -> None:
         """Nor is there less than nothing."""
         machine.limits = (10, 10)
@@ -122,7 +131,7 @@ class TestDescriptors:
     def test_without_a_limit_nothing_is_refused(self, machine: Machine) -> None:
         """RLIM_INFINITY is -1 in Python, and is no small number."""
         machine.limits = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        look()
+        assert preflight(PLAN, None, "error") == MOST_FORKS_AT_ONCE
 
     def test_a_batch_needs_room_for_those_at_once(self, machine: Machine) -> None:
         """A thousand branches, two at a time."""

@@ -27,8 +27,10 @@ def load_for(graph: Graph) -> None:
     if any(node.body is not None for each in graphs for node in each.nodes):
         import_module("teastreams.engine.bodies")
     if streaming or any(edge.parallel for each in graphs for edge in each.edges) or len(graphs) > 1:
-        for name in ("engine.sections", "executors.process", "executors.thread"):
+        for name in ("engine.sections", "executors.process"):
             import_module(f"teastreams.{name}")
+    if any(edge.parallel and edge.stream_mode == "direct" for each in graphs for edge in each.edges) or len(graphs) > 1:
+        import_module("teastreams.executors.thread")  # every library in the memory of the caller makes each fork slower
 
 
 class Executors:

@@ -8,7 +8,6 @@ it.
 
 from __future__ import annotations
 
-import random
 import sys
 from dataclasses import replace
 from typing import Any, Generator, Iterator, Mapping, Optional, Sequence, Union
@@ -128,6 +127,8 @@ class ProcessExecutor:
     def _pause(self, due: Sequence[str], attempt: int, policy: Optional[RetryPolicy]) -> Iterator[RunEvent]:
         """Say who is tried again, and wait for it: in the calling process, where a signal ends the wait."""
         if due and policy is not None:
+            import random  # only a retry throws dice, and its generator is seeded anew in each child
+
             delay = policy.delay_seconds(attempt, random.random())
             for name in due:
                 text = str(self.errors[name].message) if name in self.errors else ""
@@ -226,13 +227,15 @@ def section_order(
     _check_channels(plan, known, registry is not None, own)
     gated = bool(plan.channels)
     room = None if gated else config.max_workers
-    preflight(plan, room, config.on_threads)
+    at_once = preflight(plan, room, config.on_threads)
     return Order(
         plan=plan,
         jobs={b.node_name: Job(b.run, b.state, _timeout(b, config), b.reducers) for b in branches},
         settings=config.streams,
         given=_given(plan, known),
         gated=gated,
+        # Whoever inherits an end for a moment must have closed it before anybody runs, and a batch has no gate.
+        forks_at_once=at_once if gated else 1,
         fail_fast=config.fail_fast,
         max_at_once=room,
         timeout_seconds=config.streams.timeout if gated else None,

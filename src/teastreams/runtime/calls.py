@@ -60,6 +60,8 @@ class Poll:
 
 def _fork() -> int:
     # Python 3.12+ warns about threads at every fork; preflight has said so already, once and with names.
+    if sys.version_info < (3, 12):
+        return os.fork()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
@@ -133,12 +135,19 @@ def _shared_memory(size_bytes: int) -> mmap.mmap:
     return mmap.mmap(-1, size_bytes)
 
 
-# The call under the one of `signal`, which makes an enum member of each signal of the old mask: 64 of them whenever a
-# mask is lifted, a fifth of the time that the supervisor of two nodes takes.
+# The calls under those of `signal`, which make an enum member of each signal of the old mask: 64 of them whenever a
+# mask is lifted, a fifth of the time that the supervisor of two nodes takes; and one of each handler that is asked for.
 try:
-    from _signal import pthread_sigmask as _sigmask  # type: ignore[import-not-found]
+    from _signal import getsignal as _getsignal  # type: ignore[import-not-found]
+    from _signal import pthread_sigmask as _sigmask
 except ImportError:  # pragma: no cover - another Python than CPython
+    from signal import getsignal as _getsignal
     from signal import pthread_sigmask as _sigmask
+
+
+def _handled_signals() -> list[int]:
+    """The signals that do not have their default action, as far as Python knows."""
+    return [number for number in range(1, signal.NSIG) if _getsignal(number) not in (signal.SIG_DFL, None)]
 
 # Not in fcntl or os of every Python that we run on; the numbers are Linux's own.
 SPLICE_F_NONBLOCK = 2
@@ -264,6 +273,7 @@ class Calls:
     getpid: Callable[[], int] = os.getpid
     set_handler: Callable[..., Any] = signal.signal
     get_handler: Callable[..., Any] = signal.getsignal
+    handled_signals: Callable[[], list[int]] = _handled_signals
     raise_signal: Callable[[int], None] = signal.raise_signal
     set_wakeup_fd: Callable[..., int] = signal.set_wakeup_fd
     sigmask: Callable[..., Any] = _sigmask

@@ -14,7 +14,7 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 from multiprocessing import popen_fork
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 from teastreams.errors import LimitError
 from teastreams.runtime import calls
@@ -94,33 +94,47 @@ class WorkerProcess(_context.Process):  # type: ignore[name-defined,misc,unused-
 
 
 def start(name: str, target: Callable[[], None], parent_sentinel: int) -> WorkerProcess:
-    """Fork a child that runs `target`, which must not return; it starts with all signals blocked.
+    """Prepare one child and launch it."""
+    process = prepare(name, target, parent_sentinel)
+    launch([process])
+    return process
 
-    `parent_sentinel` is a descriptor of the child that becomes readable when this process ends. LimitError when the
-    machine has no room for another process, after three patient tries.
+
+def prepare(name: str, target: Callable[[], None], parent_sentinel: int) -> WorkerProcess:
+    """A child that will run `target`, which must not return; it starts with all signals blocked.
+
+    `parent_sentinel` is a descriptor of the child that becomes readable when this process ends.
     """
+    process = WorkerProcess(target=target, name=name, daemon=False)
+    process.parent_sentinel = parent_sentinel
+    return process
+
+
+def launch(processes: Sequence[WorkerProcess]) -> None:
+    """Fork them one right after another; those that run afterwards have a pid.
+
+    LimitError when the machine has no room for one more process, after three patient tries.
+    """
+    _flush_standard_streams()
+    with signals_blocked(), _children_allowed():
+        for process in processes:
+            _start(process)
+
+
+def _start(process: WorkerProcess) -> None:
     for wait_seconds in (*RETRY_SECONDS, None):
-        process = WorkerProcess(target=target, name=name, daemon=False)
-        process.parent_sentinel = parent_sentinel
         try:
-            return _start(process)
+            with ledger.guard:
+                process.start()
+            break
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.ENOMEM):
                 raise
             if wait_seconds is None:
-                raise LimitError(_no_room(name, error)) from error
+                raise LimitError(_no_room(process.name, error)) from error
         calls.table.sleep(wait_seconds)
-    raise AssertionError("unreachable")
-
-
-def _start(process: WorkerProcess) -> WorkerProcess:
-    _flush_standard_streams()
-    with signals_blocked():
-        with ledger.guard, _children_allowed():
-            process.start()
-        with suppress(OSError):  # the child does the same; whoever is first wins
-            calls.table.setpgid(process.pid, process.pid)
-    return process
+    with suppress(OSError):  # the child does the same; whoever is first wins
+        calls.table.setpgid(process.pid, process.pid)
 
 
 @contextmanager

@@ -26,6 +26,10 @@ PAGE_BYTES = 4096
 LARGEST_PIPE_BYTES = 1 << 20
 NODE_DESCRIPTORS = 6
 """Per worker on the supervisor's side: result, control, lifeline, exit notice, two logs."""
+ITS_DESCRIPTORS = 5
+"""Per worker on its own side, held here until it was forked: result, control, lifeline, two logs."""
+MOST_FORKS_AT_ONCE = 16
+"""More in a row save nothing: what each costs by itself is left."""
 SPARE_DESCRIPTORS = 24
 """Signals, the ends of the worker being forked, and a little for the caller."""
 
@@ -39,16 +43,21 @@ class ForkWithThreads(RuntimeWarning):
     """The process has other threads while it forks: a lock that one of them holds stays locked in the nodes."""
 
 
-def preflight(plan: SectionPlan, max_at_once: Optional[int], on_threads: str) -> None:
-    """Raise `PlatformError`, `LimitError` or `WorkflowError` when this plan cannot run here and now."""
+def preflight(plan: SectionPlan, max_at_once: Optional[int], on_threads: str) -> int:
+    """How many workers may be forked in a row: where descriptors are short, one by one.
+
+    `PlatformError`, `LimitError` or `WorkflowError` when this plan cannot run here and now.
+    """
     validate_platform()
     _look_at_depth()
     _look_at_threads(on_threads)
     workers = len(plan.workers) if max_at_once is None else min(max_at_once, len(plan.workers))
     need = workers * NODE_DESCRIPTORS + 2 * len(plan.pipes) + SPARE_DESCRIPTORS
     soft, hard = calls.table.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_FORKS_AT_ONCE
     have = soft - LOWEST - open_descriptors()
-    if soft != resource.RLIM_INFINITY and have < need:
+    if have < need:
         room = (
             "" if hard != resource.RLIM_INFINITY and hard <= soft else f" (up to {hard} without root: ulimit -n {hard})"
         )
@@ -58,6 +67,7 @@ def preflight(plan: SectionPlan, max_at_once: Optional[int], on_threads: str) ->
             need,
             max(0, have),
         )
+    return min(MOST_FORKS_AT_ONCE, 1 + (have - need) // ITS_DESCRIPTORS)
 
 
 def pipe_bytes(plan: SectionPlan, settings: StreamSettings) -> Optional[int]:

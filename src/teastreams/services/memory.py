@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Union
 
@@ -140,6 +139,8 @@ def _indexed(database: sqlite3.Connection) -> bool:
 def words_of(value: Any) -> list[str]:
     """The words in a value and all that it holds, without case and accents, in their order."""
     if isinstance(value, str):
+        import unicodedata  # a MiB of tables, for who remembers
+
         plain = unicodedata.normalize("NFKD", value.casefold())
         return re.findall(r"[^\W_]+", "".join(each for each in plain if not unicodedata.combining(each)))
     if isinstance(value, Mapping):

@@ -56,6 +56,8 @@ def update_of(value: Any, state: TrackedState) -> Update:
 def dump_update(value: Any, state: TrackedState, limit_bytes: int) -> Parcel:
     """The update, pickled; `Unsendable` names the key that cannot be sent."""
     update = update_of(value, state)
+    if not update:
+        return NOTHING
     try:
         parcel = pickled(update)
     except Exception as error:
@@ -94,6 +96,10 @@ class _Pieces(list):  # type: ignore[type-arg]  # list[Memory] is no base class 
     """A file for a pickler, which hands bytes over as they are from `LONG_BYTES` on."""
 
     write = list.append
+
+
+NOTHING = pickled(Update())
+"""Nothing was changed: pickled once, before the fork, and not in each worker."""
 
 
 def _culprit(values: Mapping[str, Any], error: Exception) -> str:

@@ -14,6 +14,11 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
 from teastreams.core.merge import Update, apply
 from teastreams.core.state.reducers import NONE, Reducers
 
+try:  # hashlib itself loads all of OpenSSL, which costs 3 ms once and a little at every fork
+    from _blake2 import blake2b
+except ImportError:  # pragma: no cover - another Python than CPython
+    from hashlib import blake2b
+
 _ATOMS = (str, bytes, int, float, bool, complex, type(None), frozenset)
 
 
@@ -132,9 +137,7 @@ class _Digest:
     """A file for a pickler: what is written leaves only its digest behind."""
 
     def __init__(self) -> None:
-        import hashlib  # loaded with `worker`, before any fork; a run without workers may never need it
-
-        self._hash = hashlib.blake2b(digest_size=16)
+        self._hash = blake2b(digest_size=16)
         self.write = self._hash.update
 
     def value(self) -> bytes:
@@ -143,7 +146,7 @@ class _Digest:
 
 def _fingerprint(value: Any) -> Optional[bytes]:
     """What tells the value from a changed one; None where it has no pickle: it is then compared by identity only."""
-    import cloudpickle  # type: ignore[import-untyped]  # as hashlib above
+    import cloudpickle  # type: ignore[import-untyped]  # loaded with `pickles`, before any fork
 
     # In this order: cloudpickle would send the classes of __main__ by value, with all that hangs on them.
     return _digested(pickle.Pickler, value) or _digested(cloudpickle.Pickler, value)

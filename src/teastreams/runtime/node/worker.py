@@ -11,9 +11,7 @@ never a return into the caller's copy of the stack.
 
 from __future__ import annotations
 
-import hashlib  # noqa: F401  here so that it is loaded before the fork, not in each worker
 import io
-import json
 import os
 import signal
 import sys
@@ -28,11 +26,10 @@ from teastreams.runtime import calls
 from teastreams.runtime.fds import Fd, ledger
 from teastreams.runtime.gauges import Gauge
 from teastreams.runtime.lifeline import arm
-from teastreams.runtime.masking import EVERY_SIGNAL
 from teastreams.runtime.node import stdio
 from teastreams.runtime.node.branch import dump_figures
 from teastreams.runtime.node.control import Control
-from teastreams.runtime.node.ending import Report, classify, error_text
+from teastreams.runtime.node.ending import Report, classify, dump_report, error_text
 from teastreams.runtime.node.leftover import wait_for_children, wait_for_writers
 from teastreams.runtime.node.pickles import Parcel, Unsendable, dump_update
 from teastreams.runtime.node.tracked import TrackedState
@@ -109,7 +106,7 @@ class Line:
 
     def report(self, report: Report) -> None:
         """The last frame of every worker: how it ended, as plain data."""
-        self.send(Kind.REPORT, json.dumps(report.as_dict()).encode())
+        self.send(Kind.REPORT, dump_report(report))
 
 
 def enter(seat: Seat) -> None:
@@ -124,12 +121,11 @@ def enter(seat: Seat) -> None:
 def default_signals() -> None:
     """Every inherited handler back to what a fresh Python has: a host's handler would make us immune to TERM."""
     calls.table.set_wakeup_fd(-1)
-    for number in EVERY_SIGNAL:
-        if calls.table.get_handler(number) not in (signal.SIG_DFL, None):
-            calls.table.set_handler(number, signal.SIG_DFL)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # then a write says EPIPE or EFBIG instead of killing
-        calls.table.set_handler(number, signal.SIG_IGN)
-    calls.table.set_handler(signal.SIGINT, signal.default_int_handler)
+    # Ignored, a write says EPIPE or EFBIG instead of killing.
+    ignored = {int(signal.SIGPIPE): signal.SIG_IGN, int(signal.SIGXFSZ): signal.SIG_IGN}
+    fresh: dict[int, Any] = {**ignored, int(signal.SIGINT): signal.default_int_handler}
+    for number in {*calls.table.handled_signals(), *fresh}:
+        calls.table.set_handler(number, fresh.get(number, signal.SIG_DFL))
 
 
 def run_node(

@@ -7,7 +7,6 @@ in the outbox. It decides nothing: the table does, and the supervisor acts.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -25,7 +24,7 @@ from teastreams.runtime.fds import Fd, adopt, resize
 from teastreams.runtime.fork import STATUS_LOST, Usage, WorkerProcess
 from teastreams.runtime.loop import Loop
 from teastreams.runtime.node.branch import LIMIT_BYTES as FIGURES_LIMIT
-from teastreams.runtime.node.ending import Report, report_from
+from teastreams.runtime.node.ending import Report, load_report
 from teastreams.runtime.node.pickles import Parcel
 from teastreams.runtime.node.stdio import has_ended
 from teastreams.runtime.secrecy import longest_bytes, masked_bytes
@@ -323,6 +322,6 @@ def _other_side(witness: Fd) -> Optional[Fd]:
 def parse_report(payload: Payload) -> Optional[Report]:
     """The report of a worker, or None when it is none."""
     try:
-        return report_from(json.loads(payload))
+        return load_report(bytes(payload))
     except (ValueError, KeyError, TypeError):
         return None

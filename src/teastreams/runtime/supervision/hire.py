@@ -1,13 +1,14 @@
 """Give a worker its descriptors and fork it.
 
-Pipes are opened right before the first of their two holders is forked and closed on this side right after each holder
-was: the supervisor holds few ends at any time, and a later child cannot inherit what an earlier one owns. Nothing
-stays open when a start fails half-way.
+Workers are forked in rows. Pipes are opened right before the row in which the first of their two holders is forked, and
+closed on this side right after that of each holder: the supervisor holds few ends at any time. Who inherits an end of
+another worker of its row closes it before it says that it is ready. Nothing stays open when a start fails half-way.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 from functools import partial
 from typing import Callable, Optional
 
@@ -37,19 +38,48 @@ class Hire:
         self._indexes = {worker.name: index for index, worker in enumerate(order.plan.workers)}
         self.lines: deque[tuple[str, str, str]] = deque()
 
-    def start(self, worker: Worker, children: dict[str, Child]) -> Child:
-        """Fork `worker` and enter it in `children`; a start that fails leaves nothing of it behind.
+    def start_some(self, waiting: deque[Worker], children: dict[str, Child], on_start: Callable[[Child], None]) -> None:
+        """Fork the next of `waiting`, as many as the order allows at a time, and enter them in `children`.
 
+        `on_start` is called for each that was forked, also when the next one could not be; of that nothing is left.
         LimitError when descriptors, memory or processes run out.
         """
-        with _Pipes() as pipes, room_for(repr(worker.name)):
+        workers = [waiting.popleft() for _ in range(min(len(waiting), self._order.forks_at_once))]
+        forked: list[Child] = []
+        try:
+            self._fork(workers, forked)
+        finally:
+            children.update((child.name, child) for child in forked)
+            for child in forked:
+                child.exit = watch_exit(child.pid)
+                on_start(child)
+
+    def _fork(self, workers: list[Worker], forked: list[Child]) -> None:
+        """One right after another: all that can be done before the first fork or after the last one is done there.
+
+        A fork makes every page of this process read-only, and each that is written to before the next one is a fault:
+        300 of 500 of them, and a sixth of the time of a run of ten nodes, are saved.
+        """
+        with ExitStack() as stack:
+            hired = [self._prepare(worker, stack.enter_context(_Pipes())) for worker in workers]
+            try:
+                with room_for(" and ".join(repr(worker.name) for worker in workers)):
+                    fork.launch([process for _child, process, _target, _pipes in hired])
+            finally:
+                for child, process, _target, pipes in hired:
+                    if process.pid is not None:
+                        child.process, child.pid = process, process.pid
+                        forked.append(child)
+                        pipes.keep_ours()
+
+    def _prepare(
+        self, worker: Worker, pipes: _Pipes
+    ) -> tuple[Child, fork.WorkerProcess, Callable[[], None], _Pipes]:
+        """The target is held: `start` gives it up, and what goes with it would be taken apart between two forks."""
+        with room_for(repr(worker.name)):
             child, seat = self._seat(worker, pipes)
-            child.process = fork.start(worker.name, self._target(worker, seat), seat.lifeline.number)
-            child.pid = child.process.pid or -1
-            children[worker.name] = child
-            pipes.keep_ours()
-        child.exit = watch_exit(child.pid)
-        return child
+            target = self._target(worker, seat)
+            return child, fork.prepare(worker.name, target, seat.lifeline.number), target, pipes
 
     def take(self, pipe: str, side: str) -> Optional[Fd]:
         """The end that the caller holds, once the worker at the other one was forked; None if it holds it already."""

@@ -36,9 +36,10 @@ class Order:
     """Everything a supervisor needs to know. `given` holds ends of pipes that the caller made, as (pipe, "r" or "w").
 
     `gated`: nobody runs before everybody is ready (a stream section); otherwise at most `max_at_once` workers live
-    at a time (a batch). `pipe_bytes` is the wished size of channel pipes, None for the kernel's default.
-    `progress_seconds` asks for a `Progress` event that often and for records to be counted; None for neither. `outside`
-    holds what the caller feeds and reads. `result_limit_bytes` is the most that one worker may send back.
+    at a time (a batch). `forks_at_once` workers are forked in a row. `pipe_bytes` is the wished size of channel pipes,
+    None for the kernel's default. `progress_seconds` asks for a `Progress` event that often and for records to be
+    counted; None for neither. `outside` holds what the caller feeds and reads. `result_limit_bytes` is the most that
+    one worker may send back.
     """
 
     plan: SectionPlan
@@ -46,6 +47,7 @@ class Order:
     settings: StreamSettings = field(default_factory=StreamSettings)
     given: Mapping[tuple[str, str], Fd] = field(default_factory=dict)
     gated: bool = True
+    forks_at_once: int = 1
     fail_fast: bool = False
     max_at_once: Optional[int] = None
     timeout_seconds: Optional[float] = None

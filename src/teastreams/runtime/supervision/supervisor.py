@@ -29,7 +29,6 @@ from teastreams.core.events import (
 from teastreams.core.frames import Kind, Payload
 from teastreams.core.lifecycle import Action, Event, State, step
 from teastreams.core.outcome import Judge
-from teastreams.core.plan import Worker
 from teastreams.errors import LimitError
 from teastreams.runtime import calls
 from teastreams.runtime.fanout.reports import SinkReport
@@ -115,19 +114,18 @@ class Supervisor:
         limit = self.order.max_at_once
         while self._waiting and (limit is None or self._unfinished < limit):
             with signals_blocked():  # a handler that raised here would leave a child that nobody watches
-                self._start_one(self._waiting.popleft())
+                self._hire.start_some(self._waiting, self.children, self._on_start)
         if not self._waiting and not self._attached:
             self._attached = True
             self._attach_caller()
 
-    def _start_one(self, worker: Worker) -> None:
-        child = self._hire.start(worker, self.children)
+    def _on_start(self, child: Child) -> None:
         self._unready += 1
         self._unfinished += 1
         child.watch(partial(self._on_frame, child), partial(self._on_drained, child))
         self._departures.watch(child)
-        if worker.fanout_of is None:
-            self._events.append(NodeStarted(worker.name, child.pid))
+        if child.name not in self.order.plan.fanouts:
+            self._events.append(NodeStarted(child.name, child.pid))
 
     def _attach_caller(self) -> None:
         """Everybody has been forked: what is left of the pipes is the caller's."""

@@ -65,7 +65,7 @@ FATAL = ("kill", "segv", "term")
 # Not calls that can fail or at which anything could be seen to happen.
 NEVER = {
     *("monotonic", "monotonic_ns", "sched_yield", "getpid", "geteuid", "urandom"),
-    *("get_handler", "exit", "raise_signal"),
+    *("get_handler", "handled_signals", "exit", "raise_signal"),
 }
 ROLES = ("supervisor", "producer", "consumer", "fan-out", "other")
 FIRST_COUNT = 3

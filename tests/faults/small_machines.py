@@ -28,6 +28,7 @@ from unusual_hosts import HAS_ROOT, NOBODY, WANTED, Kind, consume, graph, produc
 import teastreams as ts
 from teastreams.executors import process
 from teastreams.runtime import calls
+from teastreams.runtime.preflight import MOST_FORKS_AT_ONCE
 
 MACHINES: dict[str, Kind] = {}
 
@@ -203,7 +204,7 @@ def _descriptors(name: str, blind: bool) -> list[str]:
     seeing = process.preflight
     lowest = max(int(number) for number in os.listdir("/dev/fd")) + 2 if blind else 3
     for allowed in range(lowest, 400, 3 if name == "broadcast to 8" else 1):
-        with mock.patch.object(process, "preflight", (lambda *_: None) if blind else seeing):
+        with mock.patch.object(process, "preflight", (lambda *_: MOST_FORKS_AT_ONCE) if blind else seeing):
             ended = tried(app, functools.partial(limit, resource.RLIMIT_NOFILE, allowed))
         if ended == "ok":
             break

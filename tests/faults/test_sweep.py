@@ -28,10 +28,17 @@ SWEPT = {
     "direct supervisor": ("EMFILE", "ENOMEM", "EIO", "EAGAIN", "EPERM", "short", "kill"),
     "direct producer": ("EMFILE", "EIO", "short", "kill"),
     "direct consumer": ("EMFILE", "EIO", "short", "kill"),
-    "broadcast2 supervisor": ("EIO", "ESRCH", "ECHILD"),
-    "broadcast2 fan-out": ("EMFILE", "EIO", "EINVAL", "short", "kill"),
-    "spill fan-out": ("ENOSPC", "EIO"),
-    "command other": ("EMFILE", "kill"),
+    "stderr producer": ("EIO", "short", "kill"),
+    "broadcast2 supervisor": ("EIO", "ESRCH", "ECHILD", "EMFILE", "ENOMEM"),
+    "broadcast2 producer": ("EIO", "kill"),
+    "broadcast2 consumer": ("EIO", "kill"),
+    "broadcast2 fan-out": ("EMFILE", "ENOMEM", "EIO", "EINVAL", "short", "kill"),
+    "broadcast8 fan-out": ("EMFILE", "EIO"),
+    "diamond supervisor": ("EMFILE", "EPERM"),
+    "diamond fan-out": ("EIO", "short", "kill"),
+    "spill fan-out": ("ENOSPC", "EIO", "short", "kill"),
+    "command supervisor": ("EMFILE", "EPERM"),
+    "command other": ("EMFILE", "EIO", "kill"),
 }
 # And where the trouble stays. (A pipe that is ready for ever and never gives anything is none that a kernel has.)
 LASTING = {"direct supervisor": ("ENOMEM",), "command supervisor": ("ENOMEM",), "broadcast2 fan-out": ("EIO",)}

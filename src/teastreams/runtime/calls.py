@@ -196,12 +196,14 @@ def _splice_by_libc(source: int, target: int, count: int, offset: Optional[int] 
     return _count(_from_libc("splice")(source, None, target, place, count, SPLICE_F_NONBLOCK))
 
 
+_os_splice: Any = getattr(os, "splice", None)  # since Python 3.10
+
+
 def _splice(source: int, target: int, count: int, offset: Optional[int] = None) -> int:
     """Move up to `count` bytes out of a pipe, without waiting, into another or into a file at `offset`."""
-    function: Any = getattr(os, "splice", None)  # since Python 3.10
-    if function is None:
+    if _os_splice is None:
         return _splice_by_libc(source, target, count, offset)
-    return int(function(source, target, count, offset_dst=offset, flags=SPLICE_F_NONBLOCK))
+    return int(_os_splice(source, target, count, None, offset, SPLICE_F_NONBLOCK))
 
 
 def _no_core_file() -> None:

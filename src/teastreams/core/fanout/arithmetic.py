@@ -249,13 +249,17 @@ class Fanout:
         if consumer.fetched:
             return consumer.fetched
         if consumer.staged:
-            return Staged(consumer.staged, min(consumer.staged, self._fetch_bytes(consumer)))
+            return Staged(consumer.staged)
         position = consumer.position
         if position >= self._window.end:
             return None
         if position < self._window.start:
-            return LogRead(position, min(self._window.start - position, self._fetch_bytes(consumer)))
+            return LogRead(position, min(self._window.start - position, self.fetch_bytes(index)))
         return self._window.view(position)
+
+    def fetch_bytes(self, index: int) -> int:
+        """How much of what lies outside of memory is brought in for a consumer at a time: its limit is room for it."""
+        return min(FETCH_BYTES, max(self._all[index].limit, min(LEAST_FETCH_BYTES, self.read_bytes)))
 
     def fetched(self, index: int, data: bytes) -> None:
         """The log gave `data`, not empty and not more than was asked for."""
@@ -337,10 +341,6 @@ class Fanout:
 
     # -- inside ---------------------------------------------------------------------------------------------
 
-    def _fetch_bytes(self, consumer: _Consumer) -> int:
-        """How much of what lies outside of memory is brought in at a time: its limit is room for it."""
-        return min(FETCH_BYTES, max(consumer.limit, min(LEAST_FETCH_BYTES, self.read_bytes)))
-
     def _spillers(self) -> list[_Consumer]:
         return [each for each in self._live.values() if each.overflow == "spill"]
 
@@ -378,8 +378,11 @@ class Fanout:
     def _room(self, consumer: _Consumer) -> int:
         """How many bytes this consumer lets the source give."""
         queue, limit = consumer.queue, consumer.limit
-        lag = queue.held if queue else self.head - consumer.position
-        consumer.high_water = max(consumer.high_water, lag)
+        lag = queue.held if queue else self._window.end - consumer.position
+        if lag > consumer.high_water:
+            consumer.high_water = lag
+        elif not lag and consumer.overflow == "block":  # nearly always, between two rounds
+            return limit
         free = limit - lag
         if queue:  # never holds the producer; but a reader that keeps up must not lose records to one large read
             return free if free >= consumer.least_read else limit

@@ -27,18 +27,29 @@ WORTH_BYTES = 32 * 1024
 FIRST_ASK_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True)
 class Staged:
     """To do: move up to `length` bytes from this consumer's private pipe into its pipe, then say `Fanout.wrote`.
 
-    Where that is impossible: read up to `fetch` of them from there, and give them to `Fanout.unstaged`.
+    Where that is impossible: read up to `Fanout.fetch_bytes` of them from there, and give them to `Fanout.unstaged`.
+    No record: one is made for every reader in every round, and a frozen record takes four times as long to make.
     """
 
-    length: int
-    fetch: int = field(default=0, compare=False)
+    __slots__ = ("length",)
+
+    def __init__(self, length: int) -> None:
+        self.length = length
 
     def __len__(self) -> int:
         return self.length
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Staged) and other.length == self.length
+
+    def __hash__(self) -> int:
+        return hash(self.length)
+
+    def __repr__(self) -> str:
+        return f"Staged({self.length})"
 
 
 def worth_staging(got_bytes: int, source_bytes: int) -> bool:

@@ -280,7 +280,7 @@ class _Pump:
         return self._piece(index)
 
     def _read_back(self, index: int, owed: Staged) -> Optional[Buffer]:
-        data = self._staging.read_back(index, owed.fetch)
+        data = self._staging.read_back(index, min(owed.length, self._fanout.fetch_bytes(index)))
         if not data:
             self._cut(index, "bytes of its staging pipe are gone")
             return None

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
@@ -58,16 +59,19 @@ def stopped_by(signals: list[int], grace_seconds: float, environment: Optional[d
         history = Path(folder, "history")
         command = [sys.executable, "-X", "faulthandler", "-W", "error", "-c", SCRIPT, str(grace_seconds)]
         process = harness.start(command, tag, history, environment)
-        wait_for_lines(history, 3)
-        started = time.monotonic()
-        for number in signals:
-            os.kill(process.pid, number)
-            harness.wait_gone(tag, 0.1)  # a second signal while the first is being served
-        _out, err = process.communicate(timeout=30)
-        seconds = time.monotonic() - started
-        survivors = harness.wait_gone(tag)
-        for pid in survivors:
-            os.kill(pid, signal.SIGKILL)
+        try:
+            wait_for_lines(history, 3)
+            started = time.monotonic()
+            for number in signals:
+                os.kill(process.pid, number)
+                harness.wait_gone(tag, 0.1)  # a second signal while the first is being served
+            _out, err = process.communicate(timeout=30)
+            seconds = time.monotonic() - started
+            survivors = harness.wait_gone(tag)
+        finally:  # they would run for ever
+            for pid in harness.tagged(tag):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     return Ended(process.returncode, seconds, survivors, err.decode())
 
 

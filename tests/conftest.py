@@ -1,4 +1,4 @@
-"""The scenarios: a marker that names them, and `--scenarios`, which accounts for every one of them.
+"""The scenarios: a marker that names them, and `--scenarios`, which accounts for every one of them; the fault attempts.
 
 With TEASTREAMS_SCENARIOS=all a run of everything accounts for them as well, and no test has to run twice for it.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Iterable, Iterator
 
@@ -68,6 +69,23 @@ def scenarios_of(item: pytest.Item) -> Iterator[str]:
     """The IDs on all scenario marks of a test, its class and its module."""
     for marker in item.iter_markers("scenario"):
         yield from marker.args
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many attempts the sweeps and signals made, added up for each file: a number that nobody has to believe.
+
+    Here and not beside them: with `-n` the process that sums up collects nothing, and sees no conftest.py below this one.
+    """
+    attempts = Counter[str]()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "attempts" and report.when == "call":
+                    attempts[report.location[0]] += value
+    if attempts:
+        terminalreporter.section("attempts")
+        for file, count in sorted(attempts.items()):
+            terminalreporter.write_line(f"{file} {count}")
 
 
 class ScenarioAccount:

@@ -34,10 +34,9 @@ SWEPT = {
     "broadcast2 consumer": ("EIO", "kill"),
     "broadcast2 fan-out": ("EMFILE", "ENOMEM", "EIO", "EINVAL", "short", "kill"),
     "broadcast8 fan-out": ("EMFILE", "EIO"),
-    "diamond supervisor": ("EMFILE", "EPERM"),
     "diamond fan-out": ("EIO", "short", "kill"),
     "spill fan-out": ("ENOSPC", "EIO", "short", "kill"),
-    "command supervisor": ("EMFILE", "EPERM"),
+    "command supervisor": ("EMFILE",),
     "command other": ("EMFILE", "EIO", "kill"),
 }
 # And where the trouble stays. (A pipe that is ready for ever and never gives anything is none that a kernel has.)

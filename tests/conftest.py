@@ -74,7 +74,7 @@ def scenarios_of(item: pytest.Item) -> Iterator[str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many attempts the sweeps and signals made, added up for each file: a number that nobody has to believe.
 
-    Here and not beside them: with `-n` the process that sums up collects nothing, and sees no conftest.py below this one.
+    Here and not beside them: with `-n` the process that sums up collects nothing, so it sees no conftest.py but this.
     """
     attempts = Counter[str]()
     for reports in terminalreporter.stats.values():

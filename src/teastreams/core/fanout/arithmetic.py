@@ -205,8 +205,7 @@ class Fanout:
 
     def members(self) -> tuple[int, ...]:
         """Who can take part in a round: those who have everything, and whose policy needs no whole records."""
-        head = self.head
-        return tuple(i for i, each in self._live.items() if each.position == head and not each.queue)
+        return tuple(i for i, each in self._live.items() if each.position == self._window.end and not each.queue)
 
     def begin_round(self, size: int, staged: Mapping[int, int]) -> None:
         """The next `size` bytes, at most `demand`, are a round: of these, members have so many in their private pipes.
@@ -379,10 +378,9 @@ class Fanout:
         """How many bytes this consumer lets the source give."""
         queue, limit = consumer.queue, consumer.limit
         lag = queue.held if queue else self._window.end - consumer.position
-        if lag > consumer.high_water:
-            consumer.high_water = lag
-        elif not lag and consumer.overflow == "block":  # nearly always, between two rounds
+        if not lag and consumer.overflow == "block":  # nearly always, between two rounds
             return limit
+        consumer.high_water = max(consumer.high_water, lag)
         free = limit - lag
         if queue:  # never holds the producer; but a reader that keeps up must not lose records to one large read
             return free if free >= consumer.least_read else limit

@@ -27,7 +27,7 @@ class TestRounds:
 
         assert (fanout.head, fanout.held_bytes, fanout.round_left) == (10, 0, 0)
         assert fanout.owed(0) == Staged(10)
-        assert len(Staged(10)) == 10
+        assert (len(Staged(10)), repr(Staged(10)), {Staged(10)}) == (10, "Staged(10)", {Staged(10)})
         fanout.wrote(0, 4)
         assert (fanout.owed(0), fanout.lag_bytes(0)) == (Staged(6), 6)
         fanout.wrote(0, 6)

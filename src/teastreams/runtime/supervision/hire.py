@@ -27,7 +27,7 @@ from teastreams.runtime.supervision.sampling import sink_gauges
 
 
 class Hire:
-    """Starts the workers of one order, one by one.
+    """Starts the workers of one order, in rows.
 
     `lines` collects (node, stream, text) of output that is no channel.
     """
@@ -58,7 +58,7 @@ class Hire:
         """One right after another: all that can be done before the first fork or after the last one is done there.
 
         A fork makes every page of this process read-only, and each that is written to before the next one is a fault:
-        300 of 500 of them, and a sixth of the time of a run of ten nodes, are saved.
+        300 of 500 of them, and a fifth of the time of a run of ten nodes, are saved.
         """
         with ExitStack() as stack:
             hired = [self._prepare(worker, stack.enter_context(_Pipes())) for worker in workers]

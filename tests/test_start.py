@@ -56,6 +56,20 @@ def test_a_workflow_of_plain_nodes_loads_no_runtime(command: str, tmp_path: Path
     assert sorted(name for name in modules if name.startswith(prefixes)) == []
 
 
+def test_a_run_of_a_section_loads_no_library_that_it_does_not_use() -> None:
+    """Each library in the memory of the caller makes every fork of it slower; `random` is seeded anew in every child."""
+    code = """
+import sys
+import teastreams as ts
+def node(state):
+    print("line")
+result = ts.pipeline(node, lambda state: {"n": len(sys.stdin.read())}).run({})
+assert result.state["n"] == 5
+"""
+    unused = {"hashlib", "random", "concurrent.futures", "unicodedata", "teastreams.executors.thread"}
+    assert (loaded(code) - loaded("")) & unused == set()
+
+
 def test_what_workers_need_is_loaded_before_the_fork(tmp_path: Path) -> None:
     """A module that each worker had to load anew would cost that time for each of them."""
     code = """

@@ -11,7 +11,16 @@ import pytest
 from teastreams.core.endings import Ending, ErrorText, How
 from teastreams.errors import NodeError, UpstreamFailed
 from teastreams.runtime.node import ending
-from teastreams.runtime.node.ending import BranchFailed, Report, classify, current_error_text, error_text, report_from
+from teastreams.runtime.node.ending import (
+    BranchFailed,
+    Report,
+    classify,
+    current_error_text,
+    dump_report,
+    error_text,
+    load_report,
+    report_from,
+)
 
 NONE: frozenset[int] = frozenset()
 STDOUT = frozenset({1})
@@ -244,7 +253,7 @@ class TestReport:
 
     @pytest.mark.parametrize("report", [REPORT, Report(How.RETURNED)])
     def test_travels_as_json(self, report: Report) -> None:
-        assert report_from(json.loads(json.dumps(report.as_dict()))) == report
+        assert load_report(dump_report(report)) == report_from(json.loads(json.dumps(report.as_dict()))) == report
 
     def test_becomes_an_ending_with_the_exit_code_of_the_kernel(self) -> None:
         """Its own word counts where the status was lost."""

@@ -149,6 +149,7 @@ def _handled_signals() -> list[int]:
     """The signals that do not have their default action, as far as Python knows."""
     return [number for number in range(1, signal.NSIG) if _getsignal(number) not in (signal.SIG_DFL, None)]
 
+
 # Not in fcntl or os of every Python that we run on; the numbers are Linux's own.
 SPLICE_F_NONBLOCK = 2
 Mover = Callable[[int, int, int], int]

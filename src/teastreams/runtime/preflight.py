@@ -26,7 +26,7 @@ PAGE_BYTES = 4096
 LARGEST_PIPE_BYTES = 1 << 20
 NODE_DESCRIPTORS = 6
 """Per worker on the supervisor's side: result, control, lifeline, exit notice, two logs."""
-ITS_DESCRIPTORS = 5
+WORKER_DESCRIPTORS = 5
 """Per worker on its own side, held here until it was forked: result, control, lifeline, two logs."""
 MOST_FORKS_AT_ONCE = 16
 """More in a row save nothing: what each costs by itself is left."""
@@ -67,7 +67,7 @@ def preflight(plan: SectionPlan, max_at_once: Optional[int], on_threads: str) ->
             need,
             max(0, have),
         )
-    return min(MOST_FORKS_AT_ONCE, 1 + (have - need) // ITS_DESCRIPTORS)
+    return min(MOST_FORKS_AT_ONCE, 1 + (have - need) // WORKER_DESCRIPTORS)
 
 
 def pipe_bytes(plan: SectionPlan, settings: StreamSettings) -> Optional[int]:

@@ -144,7 +144,7 @@ class World:
             if isinstance(owed, Staged):
                 assert owed.length == len(self.staging[index]), self.story(f"{index} has another count in its pipe")
                 if not self.calm and self.chance.random() < self.faults.read_back_chance:
-                    self.read_back(index, min(owed.length, self.fanout.fetch_bytes(index)))
+                    self.read_back(index, min(owed.length, self.fanout.fetch_bytes(index)))  # a pipe gives no more
                     continue
                 pipe = self.staging[index]
                 owed = bytes(pipe)

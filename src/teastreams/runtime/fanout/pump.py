@@ -269,7 +269,7 @@ class _Pump:
     def _piece(self, index: int) -> Union[Buffer, Staged, None]:
         owed = self._fanout.owed(index)
         if isinstance(owed, Staged):
-            return self._read_back(index, owed) if self._staging.refused else owed
+            return self._read_back(index) if self._staging.refused else owed
         if not isinstance(owed, LogRead):
             return owed
         try:
@@ -279,8 +279,8 @@ class _Pump:
             return None
         return self._piece(index)
 
-    def _read_back(self, index: int, owed: Staged) -> Optional[Buffer]:
-        data = self._staging.read_back(index, min(owed.length, self._fanout.fetch_bytes(index)))
+    def _read_back(self, index: int) -> Optional[Buffer]:
+        data = self._staging.read_back(index, self._fanout.fetch_bytes(index))
         if not data:
             self._cut(index, "bytes of its staging pipe are gone")
             return None

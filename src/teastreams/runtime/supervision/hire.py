@@ -63,8 +63,7 @@ class Hire:
         with ExitStack() as stack:
             hired = [self._prepare(worker, stack.enter_context(_Pipes())) for worker in workers]
             try:
-                with room_for(" and ".join(repr(worker.name) for worker in workers)):
-                    fork.launch([process for _child, process, _target, _pipes in hired])
+                fork.launch([process for _child, process, _target, _pipes in hired])
             finally:
                 for child, process, _target, pipes in hired:
                     if process.pid is not None:

@@ -57,7 +57,7 @@ def test_a_workflow_of_plain_nodes_loads_no_runtime(command: str, tmp_path: Path
 
 
 def test_a_run_of_a_section_loads_no_library_that_it_does_not_use() -> None:
-    """Each library in the memory of the caller makes every fork of it slower; `random` is seeded anew in every child."""
+    """Each library in the memory of the caller makes its forks slower; `random` is even seeded anew in every child."""
     code = """
 import sys
 import teastreams as ts
